@@ -1,0 +1,19 @@
+/* The one await: the only code that parks a coroutine. */
+#ifndef NEAPLUA_AWAIT_H
+#define NEAPLUA_AWAIT_H
+
+#include "task.h"
+
+/* Awaits the Task at `index` of a C function's frame and ends that function with its results:
+ * `return neapL__await(L, state, 1)`. [raises] */
+int neapL__await(lua_State *L, neapL__state *state, int index);
+
+/* Raises the current task's own Cancelled, after letting the others run if it has had one before. */
+int neapL__raise_cancelled(lua_State *L, neapL__state *state);
+
+/* The current task if L is its coroutine and may wait; else raises what is wrong, by name. */
+neapL__task *neapL__check_awaiting(lua_State *L, neapL__state *state);
+
+extern const luaL_Reg neapL__await_functions[];
+
+#endif

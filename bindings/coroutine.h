@@ -1,0 +1,28 @@
+/* Coroutines as the bodies of tasks: the pool, the start, and the flat run.
+ *
+ * A body runs as  body(handler, Task, fn, ...) -> lua_pcallk(fn, ...)  in a thread of the pool. */
+#ifndef NEAPLUA_COROUTINE_H
+#define NEAPLUA_COROUTINE_H
+
+#include "task.h"
+
+typedef struct neapL__start {
+  neap__node *parent; /* where it hangs */
+  neap_scope *owner;  /* NULL: background */
+  bool in_group;
+  bool is_watched; /* it should be awaited (watch.h) */
+  bool is_queued;  /* it begins in a turn of its own */
+} neapL__start;
+
+/* Starts the function and its n arguments, on top of L, as a task: it runs to its first wait.
+ * Returns like a C function with the Task as its result (it may yield). [-(n+1), +1, m] */
+int neapL__start_task(lua_State *L, neapL__state *state, int n, neapL__start where);
+
+/* Closes all bodies, the youngest first, without resuming them. */
+void neapL__close_bodies(lua_State *L, neapL__state *state);
+/* Closes one: its to-be-closed variables run, but cannot wait. */
+void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task);
+
+extern const luaL_Reg neapL__coroutine_functions[];
+
+#endif

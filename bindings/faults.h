@@ -1,0 +1,9 @@
+/* For tests: what is alive, and allocations that fail on demand. */
+#ifndef NEAPLUA_FAULTS_H
+#define NEAPLUA_FAULTS_H
+
+#include "state.h"
+
+extern const luaL_Reg neapL__fault_functions[];
+
+#endif

@@ -1,0 +1,38 @@
+/* The whole Lua face of the C side: require "neap.core". */
+#include "await.h"
+#include "clock.h"
+#include "combine.h"
+#include "coroutine.h"
+#include "describe.h"
+#include "error.h"
+#include "faults.h"
+#include "objects.h"
+#include "operations.h"
+#include "report.h"
+#include "run.h"
+#include "scope.h"
+#include "task.h"
+
+NEAP_API int luaopen_neap_core(lua_State *L);
+
+int luaopen_neap_core(lua_State *L) {
+  luaL_checkversion(L);
+  neapL__state_open(L);
+  lua_newtable(L);
+  neapL__register(L, neapL__coroutine_functions); /* async start background */
+  neapL__register(L, neapL__await_functions);     /* await checkpoint is_cancelling pcall xpcall */
+  neapL__register(L, neapL__task_functions);      /* completed failed cancelled completion */
+  neapL__register(L, neapL__combine_functions);   /* all any settle wait_for flatten */
+  neapL__register(L, neapL__scope_functions);     /* scope timeout try_for group shield deadline */
+  neapL__register(L, neapL__error_functions);     /* error is_cancel */
+  neapL__register(L, neapL__report_functions);    /* on_unobserved on_warning */
+  neapL__register_operations(L);                  /* sleep yield now */
+  neapL__register_objects(L);                     /* fs net */
+  neapL__register_clock(L);                       /* test_clock */
+  neapL__register_run(L);                         /* run */
+  neapL__register(L, neapL__describe_functions);
+  neapL__register(L, neapL__fault_functions);
+  lua_pushliteral(L, NEAP_VERSION);
+  lua_setfield(L, -2, "version");
+  return 1;
+}

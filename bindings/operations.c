@@ -1,0 +1,221 @@
+#include "operations.h"
+
+#include "../core/ops/pause.h"
+#include "../core/ops/sleep.h"
+#include "coroutine.h"
+#include "error.h"
+#include "watch.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- Arguments ----------------------------------------------------------------------------- */
+
+double neapL__check_duration_value(lua_State *L, int index, double seconds) {
+  luaL_argcheck(L, seconds >= 0, index, "a duration in seconds, 0 or more, expected");
+  return seconds;
+}
+
+double neapL__check_seconds(lua_State *L, int index) {
+  return neapL__check_duration_value(L, index, luaL_checknumber(L, index));
+}
+
+char *neapL__copy(lua_State *L, neap_loop *loop, const char *data, size_t size) {
+  char *copy = neap__memory_resize(&loop->memory, NULL, size + 1);
+  if (!copy) {
+    neapL__raise_memory(L);
+    return NULL;
+  }
+  memcpy(copy, data, size);
+  copy[size] = '\0';
+  return copy;
+}
+
+char *neapL__copy_path(lua_State *L, neap_loop *loop, int index) {
+  size_t size;
+  const char *path = luaL_checklstring(L, index, &size);
+  luaL_argcheck(L, strlen(path) == size, index, "the string contains a NUL byte");
+  return neapL__copy(L, loop, path, size);
+}
+
+enum { MAX_OPTIONAL = 4 };
+
+/* ---- Rows ---------------------------------------------------------------------------------- */
+
+/* The operation is in its handle before its arguments are read, so that an argument error frees it. */
+neapL__handle *neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row) {
+  neapL__check_open(L, state);
+  neapL__handle *handle = neapL__push_handle(L, state, row, 1);
+  neap__op *op = neap__op_new(state->loop, row->kind);
+  if (!op) {
+    neapL__raise_memory(L);
+    return NULL;
+  }
+  handle->task = &op->task;
+  int top = lua_gettop(L);
+  if (row->read) row->read(L, op);
+  lua_settop(L, top);
+  neap__op_start(op);
+  neapL__watch(L, state);
+  return handle;
+}
+
+/* Upvalues: the state, the row. */
+static int call_row(lua_State *L) {
+  const neapL__row *row = lua_touserdata(L, lua_upvalueindex(2));
+  /* Room for optional arguments, so that the Task behind them is not taken for one. */
+  neapL__state_here(L)->arguments = lua_gettop(L);
+  if (lua_gettop(L) < MAX_OPTIONAL) lua_settop(L, MAX_OPTIONAL);
+  neapL__start_operation(L, neapL__state_here(L), row);
+  return 1;
+}
+
+static const char *last_part(const char *name) {
+  const char *dot = strrchr(name, '.');
+  const char *colon = strrchr(name, ':');
+  if (colon > dot) dot = colon;
+  return dot ? dot + 1 : name;
+}
+
+void neapL__register_rows(lua_State *L, const neapL__row *rows) {
+  neapL__state *state = neapL__state_get(L);
+  for (; rows->name; rows++) {
+    lua_pushlightuserdata(L, state);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)rows);
+    lua_pushcclosure(L, call_row, 2);
+    lua_setfield(L, -2, last_part(rows->name));
+  }
+}
+
+/* ---- Time ---------------------------------------------------------------------------------- */
+
+/* neap.sleep(seconds) -> Task */
+static void read_sleep(lua_State *L, neap__op *op) {
+  double seconds = neapL__check_seconds(L, 1);
+  ((neap__sleep *)op)->deadline = neap__loop_now(op->task.loop) + seconds;
+}
+
+/* core.sleep_until(time) -> Task */
+static void read_sleep_until(lua_State *L, neap__op *op) {
+  ((neap__sleep *)op)->deadline = luaL_checknumber(L, 1);
+}
+
+static const neapL__row rows[] = {
+    {"sleep", &neap__sleep_kind, read_sleep, NULL, NULL},
+    {"sleep_until", &neap__sleep_kind, read_sleep_until, NULL, NULL},
+    {"yield", &neap__pause_kind, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* core.tick(time, n) -> Task of n: done at `time`; ended early by core.end_tick it has no result. */
+static int push_tick(lua_State *L, neapL__state *state, int index) {
+  const neap__sleep *sleep = (const neap__sleep *)neapL__op_at(L, index);
+  (void)state;
+  if (sleep->is_ended)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, sleep->tick);
+  return 1;
+}
+
+static void read_tick(lua_State *L, neap__op *op) {
+  ((neap__sleep *)op)->deadline = luaL_checknumber(L, 1);
+  ((neap__sleep *)op)->tick = luaL_checkinteger(L, 2);
+}
+
+static const neapL__row tick_rows[] = {
+    {"tick", &neap__sleep_kind, read_tick, push_tick, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* core.end_tick(task) */
+static int end_tick(lua_State *L) {
+  neapL__handle *handle = neapL__check_handle(L, 1);
+  luaL_argcheck(L, handle->row == tick_rows, 1, "a tick expected");
+  neap__sleep_end((neap__sleep *)handle->task);
+  return 0;
+}
+
+/* neap.now() -> seconds of the loop's clock */
+static int now(lua_State *L) {
+  neapL__state *state = neapL__state_here(L);
+  neapL__check_open(L, state);
+  lua_pushnumber(L, neap_loop_now(state->loop));
+  return 1;
+}
+
+/* ---- Checks for the parts that are written in Lua: errors at the line of their caller --------- */
+
+/* An argument error of the Lua function that called us, at the line of its caller. */
+static int caller_error(lua_State *L, const char *function, int index, const char *message) {
+  neapL__push_position(L, 2);
+  lua_pushfstring(L, "%s: bad argument #%d to '%s' (%s)", lua_tostring(L, -1), index, function,
+                  message);
+  return lua_error(L);
+}
+
+/* core.check_period(seconds), for neap.every */
+static int check_period(lua_State *L) {
+  if (lua_type(L, 1) != LUA_TNUMBER)
+    return caller_error(L, "every", 1,
+                        lua_pushfstring(L, "number expected, got %s", luaL_typename(L, 1)));
+  double seconds = lua_tonumber(L, 1);
+  if (!(seconds > 0) || seconds == HUGE_VAL)
+    return caller_error(L, "every", 1, "a finite period of more than 0 seconds expected");
+  return 0;
+}
+
+/* core.check_defer(fn, opts, default) -> grace, for neap.defer */
+static int check_defer(lua_State *L) {
+  lua_settop(L, 3);
+  if (!lua_isfunction(L, 1))
+    return caller_error(L, "defer", 1,
+                        lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
+  if (lua_isnil(L, 2)) return 1;
+  if (!lua_istable(L, 2))
+    return caller_error(L, "defer", 2,
+                        lua_pushfstring(L, "table expected, got %s", luaL_typename(L, 2)));
+  if (lua_getfield(L, 2, "grace") == LUA_TNIL) {
+    lua_settop(L, 3);
+    return 1;
+  }
+  if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= 0))
+    return caller_error(L, "defer", 2, "option 'grace' must be a duration in seconds, 0 or more");
+  return 1;
+}
+
+/* core.check_main(fn), for neap.main */
+static int check_main(lua_State *L) {
+  return caller_error(L, "main", 1,
+                      lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
+}
+
+/* core.misuse(message): raises EMISUSE at the line of the caller's caller */
+static int misuse(lua_State *L) {
+  const char *message = luaL_checkstring(L, 1);
+  neapL__push_new_error(L, neapL__state_here(L), "EMISUSE", message);
+  neapL__push_position(L, 2);
+  lua_setfield(L, -2, "where");
+  return lua_error(L);
+}
+
+/* core.position(level) -> "file:line" */
+static int position(lua_State *L) {
+  neapL__push_position(L, (int)luaL_checkinteger(L, 1));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"now", now},
+                                     {"end_tick", end_tick},
+                                     {"check_period", check_period},
+                                     {"check_defer", check_defer},
+                                     {"check_main", check_main},
+                                     {"misuse", misuse},
+                                     {"position", position},
+                                     {NULL, NULL}};
+
+void neapL__register_operations(lua_State *L) {
+  neapL__register_rows(L, rows);
+  neapL__register_rows(L, tick_rows);
+  neapL__register(L, functions);
+}

@@ -1,0 +1,114 @@
+/* What neap keeps for one Lua state. It lives in a userdata in the registry; its __gc is what ends
+ * everything when the Lua state closes.
+ *
+ * Who keeps what alive:
+ *   - a task with a Lua body: its coroutine's stack holds the Task (in the frame of `body`), the
+ *     table of coroutines holds the coroutine. So a task costs no registry entry of its own.
+ *   - an operation: the core's reference count; the Task in Lua is a handle with __gc.
+ *   - an open scope, a pending combination, a callback: a pin (a slot in the table of pins).
+ *   - a failure: its Task; a weak table finds it again from C. */
+#ifndef NEAPLUA_STATE_H
+#define NEAPLUA_STATE_H
+
+#include "../core/loop.h"
+#include "compat.h"
+
+typedef struct neapL__state neapL__state;
+typedef struct neapL__task neapL__task;
+
+/* A table used as an array of slots, with its free slots chained in it. */
+typedef struct neapL__slots {
+  int ref;       /* of the table, in the registry */
+  uint32_t free; /* first free slot, 0: none */
+  uint32_t size, used;
+} neapL__slots;
+
+/* A pooled coroutine. */
+typedef struct neapL__coroutine {
+  lua_State *thread;
+  uint32_t slot;
+} neapL__coroutine;
+
+enum { NEAPL__POOL = 256 }; /* idle coroutines that are kept: some 0.3 MB */
+
+/* Registry references to what is needed often; each is a field, named after its content. */
+struct neapL__state {
+  neap_loop *loop;
+  lua_State *aux;    /* a thread of our own, for hooks that have no lua_State at hand */
+  lua_State *runner; /* the thread that pumps the loop, from which bodies are resumed */
+  neapL__slots pins, coroutines;
+  neapL__coroutine pool[NEAPL__POOL];
+  uint32_t pooled;
+  const void *task_meta, *handle_meta; /* identities, for fast checks */
+  int task_meta_ref, handle_meta_ref, scope_meta_ref, failure_meta_ref, completion_meta_ref;
+  int cancelled_meta_ref, error_meta_ref;
+  const void *cancelled_meta, *error_meta, *scope_meta;
+  int cancelled_ref; /* node -> its Cancelled object */
+  int captures_ref;  /* task -> list of the failures that are unwinding in it */
+  int failures_ref;  /* failure -> its userdata, weak */
+  int names_ref;     /* Task -> name, weak */
+  int watches_ref;   /* Task -> its watch, weak (NEAP_DEBUG) */
+  int watch_meta_ref;
+  int on_unobserved_ref, on_warning_ref;
+  neap__list bodies;          /* tasks with a Lua body that have not ended */
+  neapL__task *start_request; /* a child that its starter yielded for */
+  neap__list lost;            /* failures without an owner, in the order of their loss */
+  neap__list reports;         /* failures to report in the next turn */
+  neap__runnable reporter;
+  bool is_reporting;            /* the reporter is queued */
+  const neapL__task *streak_of; /* who awaits without waiting, and how often in a row */
+  int streak;
+  int result_depth;            /* combined tasks whose results are being made */
+  int nesting;                 /* resumes on top of each other */
+  struct wait_call *wait_call; /* task:wait, while it pumps */
+  int arguments;           /* of the operation that is called, without the room for optional ones */
+  bool is_running;         /* run or wait pumps the loop */
+  bool is_closing;         /* the Lua state ends: nothing can be started or awaited */
+  bool is_closed;          /* the loop is gone */
+  bool has_printed;        /* the default on_unobserved has been called */
+  bool is_debugging;       /* warn of tasks that nobody awaits */
+  uint64_t grace_end;      /* of the shutdown, in nanoseconds of real time */
+  uint32_t first_lost_pin; /* the first error lost at the root of this run */
+};
+
+/* The state of L; NULL before luaopen. [-0, +0, -] */
+neapL__state *neapL__state_get(lua_State *L);
+/* The same as an upvalue of the functions that this module registers. */
+static inline neapL__state *neapL__state_here(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* Makes the state and its loop, once for each Lua state. [-0, +0, m] */
+neapL__state *neapL__state_open(lua_State *L);
+
+/* Raises EMISUSE when the Lua state ends: nothing can be started or awaited any more. */
+void neapL__check_open(lua_State *L, neapL__state *state);
+/* The same only once the loop is gone (a finalizer may still call us). */
+void neapL__check_alive(lua_State *L, neapL__state *state);
+
+/* Raises the error of an out of memory core. */
+int neapL__raise_memory(lua_State *L);
+
+/* Slots. `give` pops a value and returns its slot (from 1 on). [-1, +0, m] */
+uint32_t neapL__slot_give(lua_State *L, neapL__slots *slots);
+void neapL__slot_push(lua_State *L, const neapL__slots *slots, uint32_t slot);
+/* Frees a slot. Never allocates. */
+void neapL__slot_free(lua_State *L, neapL__slots *slots, uint32_t slot);
+
+static inline uint32_t neapL__pin(lua_State *L, neapL__state *state) {
+  return neapL__slot_give(L, &state->pins);
+}
+
+static inline void neapL__push_ref(lua_State *L, int ref) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+}
+
+/* Registers functions with the state as their upvalue in the table on top. [-0, +0, m] */
+void neapL__register(lua_State *L, const luaL_Reg *functions);
+
+/* Makes a metatable with methods in a table of its own behind __index; leaves it on the stack and
+ * keeps a reference. [-0, +1, m] */
+int neapL__class(lua_State *L, const char *name, const luaL_Reg *metamethods,
+                 const luaL_Reg *methods);
+
+#endif

@@ -1,0 +1,368 @@
+#include "loop.h"
+
+#include "cancel.h"
+#include "combine.h"
+#include "ops/pause.h"
+
+#include <assert.h>
+#include <math.h>
+
+/* ---- Turns --------------------------------------------------------------------------------- */
+
+/* Runs what was ready when the turn began, and nothing that becomes ready meanwhile. */
+static int run_batch(neap_loop *loop) {
+  neap__runnable *last = loop->ready.tail;
+  int runs = 0;
+  for (neap__runnable *runnable; last && (runnable = neap__ready_pop(&loop->ready)); runs++) {
+    runnable->run(runnable);
+    if (runnable == last) return runs + 1;
+  }
+  return runs;
+}
+
+void neap__loop_turns(neap_loop *loop) {
+  int runs = 0;
+  assert(!loop->is_turning);
+  loop->is_turning = true;
+  for (int turn = 0; turn < NEAP__TURNS_PER_POLL && runs < NEAP__RUNS_PER_POLL; turn++) {
+    runs += run_batch(loop);
+    if (loop->timers.count > 0) neap__timers_fire(&loop->timers, neap__loop_now(loop));
+    if (!loop->ready.head) break;
+  }
+  loop->is_turning = false;
+}
+
+/* ---- libuv --------------------------------------------------------------------------------- */
+
+static void on_alarm(uv_timer_t *alarm) {
+  (void)alarm; /* it has woken the poll; what is due fires in the next turn */
+}
+
+/* Rounded up: an alarm that is early would only be set again. */
+static uint64_t to_milliseconds(double seconds) {
+  const double longest = 1e12;
+  if (seconds <= 0) return 0;
+  if (seconds * 1000 >= longest) return (uint64_t)longest;
+  uint64_t whole = (uint64_t)(seconds * 1000);
+  return (double)whole < seconds * 1000 ? whole + 1 : whole;
+}
+
+/* Lets libuv's poll end at `deadline` at the latest; 0 at once, HUGE_VAL never for our sake. */
+static void set_alarm(neap_loop *loop, double deadline) {
+  if (deadline == loop->alarm_deadline && uv_is_active((uv_handle_t *)&loop->alarm)) return;
+  loop->alarm_deadline = deadline;
+  if (deadline == HUGE_VAL) {
+    uv_timer_stop(&loop->alarm);
+    return;
+  }
+  double wait = deadline > 0 ? deadline - neap__loop_now(loop) : 0;
+  uv_update_time(loop->uv);
+  uv_timer_start(&loop->alarm, on_alarm, to_milliseconds(wait), 0);
+}
+
+static double next_alarm(neap_loop *loop) {
+  return loop->ready.head ? 0 : neap__timers_next(&loop->timers);
+}
+
+/* On a host's loop: what becomes pending outside of our turns has to keep that loop alive. */
+static void note_pending(neap_loop *loop) {
+  if (!loop->owns_uv && !loop->is_turning && !loop->is_closing) set_alarm(loop, next_alarm(loop));
+}
+
+void neap__loop_ready(neap_loop *loop, neap__runnable *runnable) {
+  neap__ready_push(&loop->ready, runnable);
+  if (loop->ready.head == runnable) note_pending(loop);
+}
+
+int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline) {
+  int code = neap__timer_arm(&loop->timers, timer, deadline);
+  if (!code && timer->place == 1) note_pending(loop);
+  return code;
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+  neap_loop *loop = prepare->data;
+  neap__loop_turns(loop);
+  set_alarm(loop, next_alarm(loop));
+}
+
+static void on_check(uv_check_t *check) {
+  on_prepare(&((neap_loop *)check->data)->prepare);
+}
+
+/* ---- Own loop: stepping --------------------------------------------------------------------- */
+
+static bool is_io_alive(const neap_loop *loop) {
+  return uv_loop_alive(loop->uv) || loop->holds > 0;
+}
+
+static void poll_until(neap_loop *loop, double deadline) {
+  set_alarm(loop, deadline);
+  uv_run(loop->uv, UV_RUN_ONCE);
+}
+
+static void poll_now(neap_loop *loop) {
+  set_alarm(loop, HUGE_VAL);
+  uv_run(loop->uv, UV_RUN_NOWAIT);
+}
+
+/* How long what is on its way gets before a virtual clock jumps, in milliseconds of real time: jobs
+ * of the thread pool end by themselves, unless they block for ever; what was sent to a socket of this
+ * machine is there almost at once. */
+enum { PATIENCE_WITH_JOBS = 100, PATIENCE_WITH_SOCKETS = 2 };
+
+/* Waits for events; true if one has come before the patience was over. */
+static bool poll_patiently(neap_loop *loop) {
+  uint64_t patience = loop->jobs > 0 ? PATIENCE_WITH_JOBS : PATIENCE_WITH_SOCKETS;
+  uint64_t begin = uv_hrtime();
+  uv_update_time(loop->uv);
+  uv_timer_start(&loop->alarm, on_alarm, patience, 0);
+  loop->alarm_deadline = -1;
+  uv_run(loop->uv, UV_RUN_ONCE);
+  uv_timer_stop(&loop->alarm);
+  return loop->ready.head || (uv_hrtime() - begin) / 1000000 < patience;
+}
+
+/* A virtual clock moves only when there is nothing else to wait for. */
+static neap_progress idle_virtual(neap_loop *loop) {
+  set_alarm(loop, HUGE_VAL);
+  bool is_alive = is_io_alive(loop);
+  if (is_alive && poll_patiently(loop)) return NEAP_PROGRESS;
+  if (loop->clock->idle(loop->clock, neap__timers_next(&loop->timers))) return NEAP_PROGRESS;
+  return is_alive ? NEAP_PROGRESS : NEAP_IDLE;
+}
+
+static neap_progress idle(neap_loop *loop) {
+  if (loop->clock->idle) return idle_virtual(loop);
+  double deadline = neap__timers_next(&loop->timers);
+  bool is_alive = is_io_alive(loop);
+  if (deadline == HUGE_VAL && !is_alive) return NEAP_IDLE;
+  poll_until(loop, deadline);
+  return NEAP_PROGRESS;
+}
+
+neap_progress neap__loop_wait(neap_loop *loop) {
+  /* libuv does not look at its handles when none of them keeps the loop alive. */
+  if (neap__inbox_drain(&loop->inbox)) return NEAP_PROGRESS;
+  if (loop->ready.head) {
+    poll_now(loop);
+    return NEAP_PROGRESS;
+  }
+  neap_progress progress = idle(loop);
+  if (progress == NEAP_IDLE && neap__break_kept_cycle(loop)) return NEAP_PROGRESS;
+  return progress;
+}
+
+neap_progress neap_loop_step(neap_loop *loop) {
+  neap__loop_turns(loop);
+  return neap__loop_wait(loop);
+}
+
+static bool has_ended(const neap_loop *loop, const neap_task *task) {
+  return task ? task->status != NEAP_PENDING : loop->tasks == 0;
+}
+
+int neap_loop_run(neap_loop *loop, neap_task *task) {
+  while (!has_ended(loop, task)) {
+    neap__loop_turns(loop);
+    if (has_ended(loop, task)) break;
+    if (neap__loop_wait(loop) == NEAP_IDLE) return NEAP_EDEADLOCK;
+  }
+  return 0;
+}
+
+void neap__loop_calm_down(neap_loop *loop) {
+  for (;;) {
+    neap__loop_turns(loop);
+    if (loop->ready.head)
+      poll_now(loop);
+    else if (loop->operations == 0 || !poll_patiently(loop))
+      return;
+  }
+}
+
+/* ---- Making -------------------------------------------------------------------------------- */
+
+static int init_handles(neap_loop *loop) {
+  int code = neap__inbox_init(&loop->inbox, loop->uv);
+  if (code) return code;
+  uv_timer_init(loop->uv, &loop->alarm);
+  uv_prepare_init(loop->uv, &loop->prepare);
+  uv_check_init(loop->uv, &loop->check);
+  loop->prepare.data = loop->check.data = loop;
+  loop->anchors += 4;
+  if (loop->owns_uv) return 0;
+  uv_prepare_start(&loop->prepare, on_prepare);
+  uv_check_start(&loop->check, on_check);
+  uv_unref((uv_handle_t *)&loop->prepare);
+  uv_unref((uv_handle_t *)&loop->check);
+  return 0;
+}
+
+static int init_uv(neap_loop *loop, uv_loop_t *borrowed) {
+  loop->owns_uv = !borrowed;
+  loop->uv = borrowed ? borrowed : &loop->own;
+  int code = borrowed ? 0 : uv_loop_init(&loop->own);
+  if (code) return code;
+  code = init_handles(loop);
+  if (code && loop->owns_uv) uv_loop_close(&loop->own);
+  return code;
+}
+
+int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
+  neap_loop_options defaults = {0};
+  if (!options) options = &defaults;
+  neap__memory memory;
+  neap__memory_init(&memory, options->allocator, options->allocator_data);
+  neap_loop *loop = neap__memory_new(&memory, sizeof *loop);
+  if (!loop) return UV_ENOMEM;
+  loop->memory = memory;
+  neap__timers_init(&loop->timers, &loop->memory);
+  loop->monotonic = (neap_clock){neap__clock_monotonic, NULL};
+  loop->clock = options->clock ? options->clock : &loop->monotonic;
+  neap__list_init(&loop->ended);
+  neap__list_init(&loop->dead);
+  neap__list_init(&loop->resources);
+  neap__scope_open(&loop->root, loop, NULL, false);
+  loop->anchors = 1;
+  int code = init_uv(loop, options->uv);
+  if (code) {
+    memory.allocate(memory.data, loop, 0);
+    return code;
+  }
+  *result = loop;
+  return 0;
+}
+
+/* ---- Closing ------------------------------------------------------------------------------- */
+
+void neap__loop_unanchor(neap_loop *loop) {
+  if (--loop->anchors > 0) return;
+  neap__memory memory = loop->memory;
+  memory.allocate(memory.data, loop, 0);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  neap__loop_unanchor(handle->data);
+}
+
+static void close_handle(neap_loop *loop, uv_handle_t *handle) {
+  handle->data = loop;
+  uv_close(handle, on_handle_closed);
+}
+
+static void on_inbox_closed(uv_handle_t *handle) {
+  neap_loop *loop = handle->data;
+  neap__inbox_deinit(&loop->inbox);
+  neap__loop_unanchor(loop);
+}
+
+/* The deepest first node: nothing is below it. */
+static neap__node *first_leaf(neap__node *node) {
+  while (node->last_child) node = neap__node_first_child(node);
+  return node;
+}
+
+static void drop_node(neap__node *node) {
+  if (node->kind == NEAP__NODE_SCOPE) {
+    neap__routine *routine = neap__node_scope(node)->task;
+    const neap__task_kind *kind = routine->task.kind;
+    (kind->drop_scope ? kind->drop_scope : kind->drop)(routine);
+    return;
+  }
+  neap_task *task = neap__node_task(node);
+  if (task->kind->has_body)
+    task->kind->drop(neap__task_routine(task));
+  else
+    task->kind->cancel(task);
+}
+
+/* Nobody runs any more. Tasks in the queue are dropped through the tree; a pause that was awaited is
+ * nowhere else. */
+static void empty_queue(neap_loop *loop) {
+  for (neap__runnable *runnable; (runnable = neap__ready_pop(&loop->ready));)
+    if (runnable->run == neap__pause_run) runnable->run(runnable);
+}
+
+static void drop_all(neap_loop *loop) {
+  loop->current = NULL;
+  empty_queue(loop);
+  neap__node *node = first_leaf(&loop->root.node);
+  while (node != &loop->root.node) {
+    neap__node *parent = node->parent;
+    loop->ready = (neap__ready){NULL, NULL}; /* nobody runs any more, and it may soon be freed */
+    drop_node(node);
+    node = first_leaf(parent);
+  }
+  loop->ready = (neap__ready){NULL, NULL};
+}
+
+static void close_resources(neap_loop *loop) {
+  while (!neap__list_is_empty(&loop->resources)) {
+    neap__resource *resource = NEAP__CONTAINER(loop->resources.next, neap__resource, link);
+    resource->close(resource);
+  }
+}
+
+void neap_loop_close(neap_loop *loop) {
+  loop->is_closing = true;
+  neap__inbox_close(&loop->inbox);
+  drop_all(loop);
+  close_resources(loop);
+  neap__timers_deinit(&loop->timers);
+  neap__node_forget_cause(&loop->root.node, loop);
+  uv_loop_t *uv = loop->uv;
+  loop->inbox.async.data = loop;
+  uv_close((uv_handle_t *)&loop->inbox.async, on_inbox_closed);
+  close_handle(loop, (uv_handle_t *)&loop->alarm);
+  close_handle(loop, (uv_handle_t *)&loop->prepare);
+  close_handle(loop, (uv_handle_t *)&loop->check);
+  if (loop->owns_uv) {
+    uv_run(uv, UV_RUN_DEFAULT); /* close callbacks, and jobs that are still in the pool */
+    int code = uv_loop_close(uv);
+    assert(code == 0);
+    (void)code;
+  }
+  neap__loop_unanchor(loop);
+}
+
+/* ---- Small things -------------------------------------------------------------------------- */
+
+uv_loop_t *neap_loop_uv(neap_loop *loop) {
+  return loop->uv;
+}
+
+double neap_loop_now(neap_loop *loop) {
+  return neap__loop_now(loop);
+}
+
+int neap_loop_set_clock(neap_loop *loop, neap_clock *clock) {
+  if (loop->timers.count > 0) return NEAP_EMISUSE;
+  loop->clock = clock ? clock : &loop->monotonic;
+  return 0;
+}
+
+void neap_loop_hold(neap_loop *loop) {
+  if (loop->holds++ == 0) uv_ref((uv_handle_t *)&loop->inbox.async);
+}
+
+void neap_loop_release(neap_loop *loop) {
+  assert(loop->holds > 0);
+  if (--loop->holds == 0) uv_unref((uv_handle_t *)&loop->inbox.async);
+}
+
+neap_stats neap_loop_stats(const neap_loop *loop) {
+  return (neap_stats){.tasks = loop->tasks,
+                      .operations = loop->operations,
+                      .timers = loop->timers.count,
+                      .scopes = loop->scopes,
+                      .blocks = loop->memory.live};
+}
+
+bool neap_loop_fail_allocation(neap_loop *loop, unsigned long n, bool persist) {
+  bool fired = loop->memory.fired;
+  loop->memory.fired = false;
+  loop->memory.fail_at = n;
+  loop->memory.persist = persist;
+  return fired;
+}

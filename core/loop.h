@@ -1,0 +1,90 @@
+/* The loop: turns, time, and libuv underneath. */
+#ifndef NEAP_LOOP_H
+#define NEAP_LOOP_H
+
+#include "clock.h"
+#include "inbox.h"
+#include "ready.h"
+#include "scope.h"
+#include "timer.h"
+
+/* What a language binding adds. All may be NULL. */
+typedef struct neap__hooks {
+  void *data;
+  /* A task with task->host != 0 has settled. */
+  void (*settled)(void *data, neap_task *task);
+  /* The last reference to a cause with cause->host != 0 is gone. */
+  void (*release_cause)(void *data, uint32_t host);
+} neap__hooks;
+
+/* Something that the loop must close when it ends: a socket, an open file. */
+typedef struct neap__resource neap__resource;
+struct neap__resource {
+  neap__list link;
+  void (*close)(neap__resource *resource); /* starts to close; unlinks it */
+};
+
+struct neap_loop {
+  neap__memory memory;
+  uv_loop_t *uv;
+  neap__ready ready;
+  neap__timers timers;
+  neap_clock *clock;
+  neap_clock monotonic;
+  neap__routine *current; /* the task that runs now, or NULL */
+  neap_scope root;        /* owns what is started outside all other scopes */
+  neap__list ended;       /* combined tasks whose elements decide it; settled flat */
+  neap__list dead;        /* combined tasks without references; freed flat */
+  neap__list resources;
+  neap__inbox inbox;
+  neap__hooks hooks;
+  uint64_t last_id;
+  size_t anchors;    /* tasks and handles that keep this memory, and 1 while it is open */
+  size_t tasks;      /* routines that have not ended */
+  size_t operations; /* pending, or with libuv */
+  size_t jobs;       /* operations in the thread pool: they end by themselves */
+  size_t scopes;     /* open explicit scopes */
+  size_t holds;
+  uv_timer_t alarm; /* wakes libuv for the next deadline; holds a reference only while armed */
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_loop_t own;
+  double alarm_deadline;
+  bool owns_uv;
+  bool is_settling, is_freeing;
+  bool is_turning;
+  bool is_closing;
+};
+
+enum {
+  /* Turns without a look at I/O: a poll costs some 0.3 us, a turn of one task 0.1 us. */
+  NEAP__TURNS_PER_POLL = 32,
+  /* ... and no more than this many runs, so that I/O is not late when turns are long. */
+  NEAP__RUNS_PER_POLL = 1024
+};
+
+static inline double neap__loop_now(neap_loop *loop) {
+  return loop->clock->now(loop->clock);
+}
+
+/* Queues what is to run, and arms a timer (UV_ENOMEM). */
+void neap__loop_ready(neap_loop *loop, neap__runnable *runnable);
+int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline);
+
+/* Runs turns until nothing is ready, or it is time to look at I/O. */
+void neap__loop_turns(neap_loop *loop);
+
+/* What follows the turns in a step: looks at I/O, or waits for it or for the next deadline. */
+neap_progress neap__loop_wait(neap_loop *loop);
+
+/* What is on its way to its end gets there: closing handles, cancelled jobs, queued callbacks. Gives
+ * up on jobs that do not end soon. */
+void neap__loop_calm_down(neap_loop *loop);
+
+/* The memory of the loop stays while there are anchors. */
+static inline void neap__loop_anchor(neap_loop *loop) {
+  loop->anchors++;
+}
+void neap__loop_unanchor(neap_loop *loop);
+
+#endif

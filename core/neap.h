@@ -1,0 +1,282 @@
+/*
+ * neap: tasks that await, on libuv.
+ *
+ * This is the C face of neap. It knows nothing of Lua; the Lua module is built on it.
+ *
+ * A *loop* (neap_loop) drives everything: it keeps the queue of tasks that are ready to run, the
+ * deadlines, and a libuv loop, its own or one of the host's. All state hangs from the loop, there
+ * are no globals, and two loops never meet.
+ *
+ * A *task* (neap_task) is work that ends once: done, failed or cancelled. It either has a body, a
+ * step function that neap calls again whenever what it awaits has ended, or it is an *operation*,
+ * native work such as a timer, a file or a socket. Whoever holds a reference may ask for the
+ * outcome; any number of tasks may await the same task.
+ *
+ * A *scope* (neap_scope) owns what is started inside it: leaving it waits for the tasks in it,
+ * cancelling it cancels them. Cancellation flows down the tree of scopes and tasks.
+ *
+ * Conventions, unless a declaration says otherwise:
+ *   - Thread: everything is called on the loop's thread. The one exception is neap_loop_post.
+ *   - Errors: an int result is 0 or a negative code (libuv's, or one of NEAP_E...).
+ *   - Ownership: arguments are borrowed for the call, returned pointers are borrowed.
+ *   - Time: seconds, as double.
+ *   - Nothing here raises, prints, exits or blocks (neap_loop_run and neap_loop_step poll).
+ */
+#ifndef NEAP_H
+#define NEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#if defined(__GNUC__)
+#define NEAP_API __attribute__((visibility("default")))
+#else
+#define NEAP_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NEAP_VERSION "0.1.0"
+
+typedef struct neap_loop neap_loop;
+typedef struct neap_task neap_task;
+typedef struct neap_scope neap_scope;
+typedef struct neap_clock neap_clock;
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/* Codes that neap adds to libuv's negative codes. X(NAME, number, message) */
+#define NEAP_ERROR_CODES(X)                                                                        \
+  X(ECANCELLED, -5001, "the awaited task was cancelled")                                           \
+  X(EMISUSE, -5002, "neap was used in a way it does not allow")                                    \
+  X(EDEADLOCK, -5003, "nothing can wake the tasks that are waiting")                               \
+  X(ECLOSED, -5004, "it is closed")                                                                \
+  X(EDEPTH, -5005, "nested too deeply")
+
+enum neap_error_code {
+#define NEAP_X(name, number, message) NEAP_##name = (number),
+  NEAP_ERROR_CODES(NEAP_X)
+#undef NEAP_X
+};
+
+/* Why an operation failed. Fields that do not apply are NULL. */
+typedef struct neap_error neap_error;
+struct neap_error {
+  int code;                /* negative; a libuv code or one of neap_error_code */
+  const char *message;     /* NULL: neap_error_message(code) */
+  const char *syscall;     /* the call that failed, for instance "open" */
+  const char *path;        /* the file that it concerned */
+  const char *address;     /* the network address that it concerned, "host:port" */
+  const neap_error *cause; /* what led to this error */
+};
+
+/* The name of a code, for instance "ENOENT"; "UNKNOWN" for numbers that are no code. Static. */
+NEAP_API const char *neap_error_name(int code);
+/* One line of English for a code. Static. */
+NEAP_API const char *neap_error_message(int code);
+
+/* ---- Loop ---------------------------------------------------------------------------------- */
+
+/* Allocates (ptr NULL), resizes, or frees (size 0), as realloc does; NULL when it cannot.
+ * Called on the loop's thread, and by neap_loop_post on the thread that posts. */
+typedef void *(*neap_allocator)(void *data, void *ptr, size_t size);
+
+/* A source of time. `now` gives seconds that never go back. `idle`, if there is one, is called when
+ * no task is ready and no I/O has arrived; it may move the time forward, to `deadline` (the next
+ * one; HUGE_VAL when there is none) at most, and tells whether it did. The clock must outlive its
+ * use by the loop. */
+struct neap_clock {
+  double (*now)(neap_clock *clock);
+  bool (*idle)(neap_clock *clock, double deadline);
+};
+
+/* A clock for tests: stands still unless it is told to move. With `horizon` HUGE_VAL it jumps to
+ * the next deadline whenever the loop is idle. */
+typedef struct neap_virtual_clock {
+  neap_clock clock;
+  double time;    /* what `now` gives */
+  double horizon; /* idle jumps reach this time at most */
+} neap_virtual_clock;
+
+NEAP_API void neap_virtual_clock_init(neap_virtual_clock *clock, double time);
+
+typedef struct neap_loop_options {
+  uv_loop_t *uv;            /* NULL: a loop of its own. Else the host's; the host closes it later */
+  neap_allocator allocator; /* NULL: realloc and free */
+  void *allocator_data;
+  neap_clock *clock; /* NULL: the monotonic clock */
+} neap_loop_options;
+
+/* Makes a loop. `options` may be NULL. Owner: the caller, who ends it with neap_loop_close.
+ * On a host's uv_loop_t, neap runs its tasks whenever the host runs that loop. */
+NEAP_API int neap_loop_new(const neap_loop_options *options, neap_loop **loop);
+
+/* Ends the loop: pending operations are dropped, bodies are destroyed without being run, posts are
+ * refused from now on. On its own uv_loop_t the memory is free when it returns; on a host's it is
+ * freed when that loop has closed neap's handles (run it once more). Tasks that the host still
+ * holds references to are settled as cancelled and stay readable until they are unreferenced.
+ * Not from within a task. */
+NEAP_API void neap_loop_close(neap_loop *loop);
+
+/* The libuv loop underneath. */
+NEAP_API uv_loop_t *neap_loop_uv(neap_loop *loop);
+
+/* Seconds, of the loop's clock. */
+NEAP_API double neap_loop_now(neap_loop *loop);
+
+/* Replaces the clock (NULL: the monotonic clock). Only while no deadline is pending: NEAP_EMISUSE. */
+NEAP_API int neap_loop_set_clock(neap_loop *loop, neap_clock *clock);
+
+typedef enum neap_progress {
+  NEAP_PROGRESS, /* something ran, or time or I/O moved on */
+  NEAP_IDLE      /* no task is ready, and nothing that is pending could make one ready */
+} neap_progress;
+
+/* Runs what is ready, then waits for I/O or the next deadline and returns. Not for a loop that the
+ * host runs itself. Not from within a task. */
+NEAP_API neap_progress neap_loop_step(neap_loop *loop);
+
+/* Steps until `task` has ended (NULL: until every task with a body has ended). NEAP_EDEADLOCK when
+ * nothing can end it. */
+NEAP_API int neap_loop_run(neap_loop *loop, neap_task *task);
+
+/* Calls fn(data) on the loop's thread, in the order of the posts. Thread: any. NEAP_ECLOSED once
+ * the loop is closing (then fn is never called), UV_ENOMEM. What was accepted is always called,
+ * at the latest by neap_loop_close. */
+NEAP_API int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data);
+
+/* Tells the loop that another thread is going to post, so that it waits instead of reporting a
+ * deadlock. Counted. */
+NEAP_API void neap_loop_hold(neap_loop *loop);
+NEAP_API void neap_loop_release(neap_loop *loop);
+
+/* What is alive; all zero when nothing is. */
+typedef struct neap_stats {
+  size_t tasks;      /* bodies that have not ended */
+  size_t operations; /* native work that has not settled, or is still in libuv's hands */
+  size_t timers;     /* armed deadlines */
+  size_t scopes;     /* open explicit scopes */
+  size_t blocks;     /* allocated through the loop's allocator */
+} neap_stats;
+
+NEAP_API neap_stats neap_loop_stats(const neap_loop *loop);
+
+/* For tests: lets the n-th allocation from now fail, and with `persist` all that follow it. 0 ends
+ * it. Returns whether a failure was delivered since the last call. */
+NEAP_API bool neap_loop_fail_allocation(neap_loop *loop, unsigned long n, bool persist);
+
+/* ---- Tasks --------------------------------------------------------------------------------- */
+
+typedef enum neap_status { NEAP_PENDING, NEAP_DONE, NEAP_FAILED, NEAP_CANCELLED } neap_status;
+
+NEAP_API neap_status neap_task_status(const neap_task *task);
+
+/* Why it failed. NULL unless it failed, and for bodies that keep their error elsewhere (Lua's). */
+NEAP_API const neap_error *neap_task_error(const neap_task *task);
+
+/* What the body left with neap_task_finish; NULL for operations. Borrowed until the last unref. */
+NEAP_API void *neap_task_value(const neap_task *task);
+
+/* Numbers tasks in the order of their creation, from 1 on, for each loop. */
+NEAP_API uint64_t neap_task_id(const neap_task *task);
+
+/* Asks for cancellation; true the first time, false when it was asked before or has ended.
+ * Runs no code of the task: an operation settles at once, a body is resumed later. */
+NEAP_API bool neap_task_cancel(neap_task *task);
+
+NEAP_API bool neap_task_cancel_requested(const neap_task *task);
+
+NEAP_API neap_task *neap_task_ref(neap_task *task);
+/* Drops a reference. Legal in every state: a pending task goes on without its holder. */
+NEAP_API void neap_task_unref(neap_task *task);
+
+/* ---- Tasks written in C -------------------------------------------------------------------- */
+
+typedef enum neap_step_result {
+  NEAP_STEP_WAIT, /* returned after neap_task_await said true, or after neap_task_pause */
+  NEAP_STEP_END   /* the body has ended, after neap_task_finish, neap_task_fail or neither (done) */
+} neap_step_result;
+
+/* The body of a task in C: the state machine that a C# compiler would make of an async method.
+ * `frame` is the memory asked for with neap_task_start, zeroed at first; keep the place to go on at
+ * in it. After NEAP_STEP_WAIT it is called again when what it awaits has ended, or when the
+ * wait was cancelled (neap_task_is_cancelling says so). It may start and await other tasks. */
+typedef neap_step_result (*neap_step)(neap_task *self, void *frame);
+
+typedef struct neap_body {
+  const char *name;
+  size_t frame_size;
+  neap_step step;
+  /* Called once when the task has ended, or is dropped by neap_loop_close; may be NULL. */
+  void (*release)(void *frame);
+} neap_body;
+
+/* Starts a task: its body runs at once, to its first wait. `init` (may be NULL) is copied into the
+ * frame, frame_size bytes. The new task belongs to the scope of the task that runs now, if any.
+ * Owner: the caller has one reference, in *task. */
+NEAP_API int neap_task_start(neap_loop *loop, const neap_body *body, const void *init,
+                             neap_task **task);
+
+/* From a step: true if `self` now waits for `other` and must return NEAP_STEP_WAIT; false if
+ * `other` has ended already. `self` holds a reference to `other` until it is resumed. */
+NEAP_API bool neap_task_await(neap_task *self, neap_task *other);
+
+/* From a step that returns NEAP_STEP_WAIT next: lets the others run for one turn. */
+NEAP_API void neap_task_pause(neap_task *self);
+
+/* From a step: true while the current scope is cancelled. A body that sees it cleans up and ends;
+ * one that ends without neap_task_finish is then "cancelled". */
+NEAP_API bool neap_task_is_cancelling(const neap_task *self);
+
+/* From a step that returns NEAP_STEP_END next: the value (freed with `release`, may be NULL, at the
+ * last unref), or the error, whose code, syscall and message (static) are kept. */
+NEAP_API void neap_task_finish(neap_task *self, void *value, void (*release)(void *value));
+NEAP_API void neap_task_fail(neap_task *self, const neap_error *error);
+
+/* ---- Scopes, for steps --------------------------------------------------------------------- */
+
+/* Opens a scope in the task that runs now. `timeout` in seconds, HUGE_VAL for none; with `shield`
+ * no cancellation from outside reaches into it. Owner: the task, until neap_scope_exit. */
+NEAP_API int neap_scope_enter(neap_task *self, double timeout, bool shield, neap_scope **scope);
+
+/* Asks for the cancellation of all that runs in the scope; true the first time. */
+NEAP_API bool neap_scope_cancel(neap_scope *scope);
+
+NEAP_API bool neap_scope_cancel_requested(const neap_scope *scope);
+/* Whether the scope was cancelled by its own time limit. */
+NEAP_API bool neap_scope_timed_out(const neap_scope *scope);
+
+/* Leaves the innermost scope. True: tasks in it still run; return NEAP_STEP_WAIT and call it again
+ * when resumed. False: it is closed and freed. */
+NEAP_API bool neap_scope_exit(neap_task *self, neap_scope *scope);
+
+/* ---- Operations ---------------------------------------------------------------------------- */
+
+/* Each starts native work and gives its task; the caller owns one reference. Work started in a
+ * cancelled scope has no effect and is "cancelled" on return. */
+
+NEAP_API int neap_sleep(neap_loop *loop, double seconds, neap_task **task);
+
+/* Done when all of `tasks` have ended, which are referenced until then. */
+NEAP_API int neap_all(neap_loop *loop, neap_task *const *tasks, size_t count, neap_task **task);
+
+/* Done when the first of `tasks` (at least one) has ended, well or not; see neap_any_index. */
+NEAP_API int neap_any(neap_loop *loop, neap_task *const *tasks, size_t count, neap_task **task);
+/* Which one of neap_any's tasks it was, from 0 on. */
+NEAP_API size_t neap_any_index(const neap_task *task);
+
+/* Reads a whole file, in one job of the thread pool. */
+NEAP_API int neap_fs_read_file(neap_loop *loop, const char *path, neap_task **task);
+/* What neap_fs_read_file read. Borrowed until the last unref. */
+NEAP_API const char *neap_fs_data(const neap_task *task, size_t *size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

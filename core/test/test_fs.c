@@ -1,0 +1,257 @@
+#include "support.h"
+
+#include "ops/fs.h"
+
+#include <unistd.h>
+
+static char path[] = "/tmp/neap_test_fs_XXXXXX";
+
+/* Writes a file of `size` bytes; its name is `path`. */
+static void make_file(size_t size) {
+  strcpy(path, "/tmp/neap_test_fs_XXXXXX");
+  int fd = mkstemp(path);
+  char block[1000];
+  memset(block, 'x', sizeof block);
+  for (size_t left = size; fd >= 0 && left > 0;) {
+    ssize_t n = write(fd, block, left < sizeof block ? left : sizeof block);
+    if (!CHECK(n > 0)) break;
+    left -= (size_t)n;
+  }
+  CHECK(fd >= 0 && close(fd) == 0);
+}
+
+static neap_task *read_file(neap_loop *loop, const char *name) {
+  neap_task *task = NULL;
+  CHECK(neap_fs_read_file(loop, name, &task) == 0);
+  return task;
+}
+
+static void check_read(size_t size) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  size_t got = 99;
+  make_file(size);
+  neap_task *task = read_file(loop, path);
+  CHECK(neap_fs_data(task, &got) == NULL); /* not yet */
+  CHECK(neap_loop_run(loop, task) == 0);
+  const char *data = neap_fs_data(task, &got);
+  CHECK(data != NULL && got == size);
+  for (size_t i = 0; data && i < got; i++)
+    if (!CHECK(data[i] == 'x')) break;
+  CHECK(end_status(task) == NEAP_DONE);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(a_file_is_read) {
+  check_read(11);
+}
+
+TEST(an_empty_file_is_read) {
+  check_read(0);
+}
+
+TEST(a_large_file_is_read) {
+  check_read(1000000);
+}
+
+TEST(a_file_without_a_size_is_read) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  size_t size = 0;
+  neap_task *task = read_file(loop, "/proc/self/status");
+  CHECK(neap_loop_run(loop, task) == 0);
+  CHECK(neap_fs_data(task, &size) != NULL && size > 0);
+  neap_task_unref(task);
+  bench_close_idle(&b);
+}
+
+static void check_failure(const char *name, int code, const char *syscall) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  size_t size;
+  neap_task *task = read_file(loop, name);
+  CHECK(neap_loop_run(loop, task) == 0);
+  const neap_error *error = neap_task_error(task);
+  if (CHECK(error != NULL)) {
+    CHECK(error->code == code);
+    CHECK(strcmp(error->syscall, syscall) == 0);
+    CHECK(strcmp(error->path, name) == 0);
+  }
+  CHECK(neap_fs_data(task, &size) == NULL);
+  CHECK(end_status(task) == NEAP_FAILED);
+  bench_close_idle(&b);
+}
+
+TEST(a_missing_file_fails_with_its_path) {
+  check_failure("/tmp/neap/there/is/none", UV_ENOENT, "open");
+}
+
+TEST(a_directory_fails) {
+  check_failure("/tmp", UV_EISDIR, "read");
+}
+
+TEST(a_read_in_a_cancelled_scope_has_no_effect) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  CHECK(neap__node_cancel(&loop->root.node, NULL));
+  neap_task *task = read_file(loop, "/etc/passwd");
+  CHECK(neap_loop_stats(loop).operations == 0);
+  CHECK(end_status(task) == NEAP_CANCELLED);
+  bench_close_idle(&b);
+}
+
+TEST(a_cancelled_read_is_discarded_when_its_job_has_ended) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  neap_task *task = read_file(loop, "/etc/passwd");
+  CHECK(neap_task_cancel(task));
+  CHECK(neap_task_status(task) == NEAP_CANCELLED);
+  CHECK(neap_loop_stats(loop).operations == 1); /* still in the pool */
+  for (int i = 0; i < 1000 && neap_loop_stats(loop).operations > 0; i++) neap_loop_step(loop);
+  CHECK(end_status(task) == NEAP_CANCELLED);
+  bench_close_idle(&b);
+}
+
+TEST(jobs_that_wait_for_a_thread_are_taken_off_the_queue) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  neap_task *tasks[200];
+  for (int i = 0; i < 200; i++) tasks[i] = read_file(loop, "/proc/self/status");
+  for (int i = 0; i < 200; i++) CHECK(neap_task_cancel(tasks[i]));
+  for (int i = 0; i < 200; i++) neap_task_unref(tasks[i]);
+  while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
+  bench_close_idle(&b);
+}
+
+TEST(the_loop_closes_while_files_are_read) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  neap_task *held = read_file(loop, "/etc/passwd");
+  for (int i = 0; i < 50; i++) neap_task_unref(read_file(loop, "/etc/passwd"));
+  neap_loop_close(loop);
+  CHECK(end_status(held) == NEAP_CANCELLED);
+  CHECK(atomic_load(&b.memory.live) == 0);
+}
+
+TEST(data_stays_readable_after_the_loop_has_closed) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  size_t size = 0;
+  make_file(3);
+  neap_task *task = read_file(loop, path);
+  CHECK(neap_loop_run(loop, task) == 0);
+  neap_loop_close(loop);
+  CHECK(memcmp(neap_fs_data(task, &size), "xxx", 3) == 0 && size == 3);
+  neap_task_unref(task);
+  unlink(path);
+  CHECK(atomic_load(&b.memory.live) == 0);
+}
+
+TEST(each_failing_allocation_of_a_read_is_an_error) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  bool fired = true;
+  for (unsigned long n = 1; fired && n < 20; n++) {
+    neap_task *task = NULL;
+    neap_loop_fail_allocation(loop, n, false);
+    int code = neap_fs_read_file(loop, "/etc/passwd", &task);
+    fired = neap_loop_fail_allocation(loop, 0, false);
+    CHECK(code == 0 || code == UV_ENOMEM);
+    if (!task) continue;
+    CHECK(neap_loop_run(loop, task) == 0);
+    CHECK(end_status(task) == (fired ? NEAP_FAILED : NEAP_DONE));
+  }
+  CHECK(!fired);
+  bench_close_idle(&b);
+}
+
+/* ---- Open files ------------------------------------------------------------------------------ */
+
+static neap__fs *start_fs(neap_loop *loop, const neap__op_kind *kind, neap__file *file) {
+  neap__fs *fs = (neap__fs *)neap__op_new(loop, kind);
+  if (file) {
+    file->refs++;
+    fs->file = file;
+    fs->size = 4;
+  } else
+    fs->path = neap__memory_copy(&loop->memory, path);
+  neap__op_start(&fs->job.op);
+  return fs;
+}
+
+static neap_status finish_fs(neap_loop *loop, neap__fs *fs) {
+  CHECK(neap_loop_run(loop, &fs->job.op.task) == 0);
+  return end_status(&fs->job.op.task);
+}
+
+static neap__file *open_file(neap_loop *loop) {
+  neap__fs *fs = start_fs(loop, &neap__fs_open_kind, NULL);
+  CHECK(neap_loop_run(loop, &fs->job.op.task) == 0);
+  neap__file *file = neap__fs_take_file(fs);
+  CHECK(file != NULL);
+  neap_task_unref(&fs->job.op.task);
+  return file;
+}
+
+TEST(reads_of_an_open_file_go_on_where_the_last_one_ended) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  CHECK(finish_fs(loop, start_fs(loop, &neap__fs_read_kind, file)) == NEAP_DONE);
+  CHECK(file->position == 4);
+  CHECK(finish_fs(loop, start_fs(loop, &neap__fs_read_kind, file)) == NEAP_DONE);
+  CHECK(file->position == 6);
+  CHECK(finish_fs(loop, start_fs(loop, &neap__fs_close_kind, file)) == NEAP_DONE);
+  CHECK(finish_fs(loop, start_fs(loop, &neap__fs_read_kind, file)) == NEAP_FAILED);
+  neap__file_unref(file);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(a_cancelled_read_of_an_open_file_does_not_move_it) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  neap__fs *read = start_fs(loop, &neap__fs_read_kind, file);
+  CHECK(neap_task_cancel(&read->job.op.task));
+  neap_task_unref(&read->job.op.task);
+  while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
+  CHECK(file->position == 0 && file->busy == 0);
+  neap__file_unref(file);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(a_file_that_was_opened_for_nobody_is_closed) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(1);
+  int before = dup(0);
+  close(before);
+  neap__fs *fs = start_fs(loop, &neap__fs_open_kind, NULL);
+  CHECK(neap_task_cancel(&fs->job.op.task));
+  neap_task_unref(&fs->job.op.task);
+  while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
+  int after = dup(0);
+  close(after);
+  CHECK(before == after); /* no descriptor was left open */
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(the_loop_closes_with_an_open_file_that_is_read) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  neap__fs *read = start_fs(loop, &neap__fs_read_kind, file);
+  neap_task_unref(&read->job.op.task);
+  neap_loop_close(loop);
+  CHECK(file->fd == -1);
+  neap__file_unref(file);
+  unlink(path);
+  CHECK(atomic_load(&b.memory.live) == 0);
+}

@@ -1,0 +1,2 @@
+--- neap.fs: files. The operations are written in C; the types are in neap/types.
+return require("neap.core").fs

@@ -1,0 +1,298 @@
+--- What all specs share: a fresh virtual clock for each `it`, captured reports, a leak check, a
+--- real-time guard. Every handler that is set here is put back here, whatever the spec does.
+
+local neap = require "neap"
+local core = require "neap.core"
+
+local M = {}
+
+local GUARD_SECONDS = 20
+local GUARD_INSTRUCTIONS = 100000
+local MOST_ALLOCATIONS = 100000
+local STRESS = os.getenv("NEAP_STRESS_GC") == "1"
+
+-- What earlier specs, which failed for it, left alive: a leak is reported once.
+local leftover = {}
+
+local function collect()
+  collectgarbage()
+  collectgarbage()
+end
+
+--- Tracebacks and messages of reports, for the message of a failing spec.
+local function describe_reports(reports)
+  local lines = {}
+  for i, report in ipairs(reports) do
+    lines[i] = "  " .. tostring(type(report) == "table" and report.err or report)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- The context that a spec's function receives.
+
+local Context = {}
+Context.__index = Context
+Context.__name = "spec.Context"
+
+--- Appends to the log; a value that is no string is shown by tostring.
+function Context:note(x)
+  if STRESS then collectgarbage() end
+  self.log[#self.log + 1] = tostring(x)
+end
+
+function Context:logged()
+  return table.concat(self.log, " ")
+end
+
+function Context:take_unobserved()
+  local taken = self.unobserved
+  self.unobserved = {}
+  return taken
+end
+
+function Context:take_warnings()
+  local taken = self.warnings
+  self.warnings = {}
+  return taken
+end
+
+local function new_context()
+  return setmetatable({
+    log = {},
+    unobserved = {},
+    warnings = {},
+    clock = neap.test_clock{autojump = true},
+  }, Context)
+end
+
+-- The real-time guard. A hook belongs to one coroutine, so the main task gets one of its own.
+
+local function arm_guard()
+  if debug.gethook() then return end -- a coverage tool's: leave it
+  local stop_at = os.clock() + GUARD_SECONDS
+  debug.sethook(function()
+    if STRESS then collectgarbage() end
+    if os.clock() > stop_at then
+      error("the spec ran for more than " .. GUARD_SECONDS .. " s of real time", 2)
+    end
+  end, "", STRESS and 500 or GUARD_INSTRUCTIONS)
+  return true
+end
+
+local function disarm_guard(armed)
+  if armed then debug.sethook() end
+end
+
+-- Running one spec.
+
+--- Under stress the collector starts its next cycle as soon as it has ended one.
+local function with_collector_mode(fn, ...)
+  if not STRESS then return fn(...) end
+  local pause = collectgarbage("setpause", 1)
+  local multiplier = collectgarbage("setstepmul", 1000)
+  local results = table.pack(fn(...))
+  collectgarbage("setpause", pause)
+  collectgarbage("setstepmul", multiplier)
+  return table.unpack(results, 1, results.n)
+end
+
+--- A frame of its own: what it leaves in registers is gone when the leak check collects.
+local function execute(context, body)
+  local armed = arm_guard()
+  local ok, err = with_collector_mode(xpcall, body, function(e)
+    return type(e) == "string" and debug.traceback(e, 2) or e
+  end, context)
+  disarm_guard(armed)
+  return ok, err
+end
+
+local function check_reports(context)
+  if #context.unobserved > 0 then
+    error("unobserved errors:\n" .. describe_reports(context.unobserved), 0)
+  end
+  if #context.warnings > 0 then
+    error("warnings:\n" .. describe_reports(context.warnings), 0)
+  end
+end
+
+--- The counts that are not zero, as text, or nil.
+local function find_leaks()
+  local found = {}
+  local counts = core.stats()
+  for _, name in ipairs{"tasks", "operations", "timers", "scopes", "handles", "pins"} do
+    local count = counts[name] or error("stats() has no field " .. name)
+    if count > (leftover[name] or 0) then found[#found + 1] = name .. "=" .. count end
+    leftover[name] = count
+  end
+  return #found > 0 and table.concat(found, " ") or nil
+end
+
+local function run_spec(body)
+  local context = new_context()
+  local former_unobserved = neap.on_unobserved(function(err, task)
+    table.insert(context.unobserved, {err = err, task = task})
+  end)
+  local former_warning = neap.on_warning(function(message)
+    table.insert(context.warnings, message)
+  end)
+
+  local ok, err = execute(context, body)
+  core.fail_allocation()
+  collect()
+  local clean, report = pcall(check_reports, context)
+
+  neap.on_unobserved(former_unobserved)
+  neap.on_warning(former_warning)
+  context.unobserved, context.warnings, context.clock = nil, nil, nil
+  setmetatable(context, nil)
+  collect()
+  local leaks = find_leaks()
+
+  if not ok then error(err, 0) end
+  if not clean then error(report, 0) end
+  if leaks then error("alive after the spec: " .. leaks, 0) end
+end
+
+--- A function for `it`: `fn(context)` is the main task of a run under virtual time.
+function M.run(fn)
+  return function()
+    run_spec(function(context)
+      neap.run({clock = context.clock}, function()
+        arm_guard()
+        fn(context)
+      end)
+    end)
+  end
+end
+
+--- A function for `it`: the same context and checks, no loop around `fn`.
+function M.plain(fn)
+  return function() run_spec(fn) end
+end
+
+-- Assertions.
+
+--- Asserts that `fn(...)` raises a neap.Error with that code; returns the error.
+function M.raises(code, fn, ...)
+  local ok, err = pcall(fn, ...)
+  if ok then error("no error was raised, expected " .. code, 2) end
+  local kind = getmetatable(neap.error("EINVAL", "a sample"))
+  if type(err) ~= "table" or getmetatable(err) ~= kind then
+    error("expected a neap.Error with code " .. code .. ", got: " .. tostring(err), 2)
+  end
+  if err.code ~= code then
+    error("expected code " .. code .. ", got " .. tostring(err.code) .. ": " .. tostring(err), 2)
+  end
+  return err
+end
+
+--- Asserts that `fn(...)` raises a misuse error which names the caller's position; returns it.
+function M.misuse(fn, ...)
+  local err = M.raises("EMISUSE", fn, ...)
+  local where = err.where
+  if type(where) ~= "string" or not where:match("^.+:%d+") then
+    error("a misuse error without a position: where = " .. tostring(where), 2)
+  end
+  local text = tostring(err)
+  if text:sub(1, #where) ~= where then
+    error("tostring does not begin with " .. where .. ": " .. text, 2)
+  end
+  return err
+end
+
+--- Asserts that `fn(...)` raises an error whose text names the function and, as "#n", the
+--- argument; returns the text. For a method pass a closure, so that its name is known.
+function M.bad_argument(name, n, fn, ...)
+  -- Lua finds the names of C functions among the loaded modules, which busted takes away.
+  package.loaded["neap"], package.loaded["neap.core"] = neap, core
+  local ok, err = pcall(fn, ...)
+  if ok then error("no argument error was raised by " .. name, 2) end
+  local text = tostring(err)
+  if not text:find(name, 1, true) then
+    error("the function " .. name .. " is not named: " .. text, 2)
+  end
+  if not text:find("#" .. n .. "%f[^%d]") then
+    error("the argument #" .. n .. " is not named: " .. text, 2)
+  end
+  return text
+end
+
+--- The line where the caller stands.
+function M.line()
+  return debug.getinfo(2, "l").currentline
+end
+
+-- Failing allocations.
+
+local function is_out_of_memory(err)
+  if type(err) == "table" and err.code == "ENOMEM" then return true end
+  return tostring(err):find("not enough memory", 1, true) ~= nil
+end
+
+--- One pass; returns whether an allocation failed in it.
+local function pass_with_failure(fn, n, persist)
+  core.fail_allocation(n, persist)
+  local ok, err = pcall(fn)
+  local fired = core.fail_allocation()
+  if not ok and not (fired and is_out_of_memory(err)) then
+    if type(err) ~= "string" then error(err, 0) end
+    local mode = persist and " and all later ones" or ""
+    error("with allocation " .. n .. mode .. " failing: " .. err, 0)
+  end
+  return fired
+end
+
+--- Repeats `fn` with the core's allocation 1, 2, 3 … failing until nothing failed, first that one
+--- only, then from there on. `fn` succeeds, or raises a clear error for want of memory.
+function M.each_failure(fn)
+  for _, persist in ipairs{false, true} do
+    local n = 1
+    while pass_with_failure(fn, n, persist) do
+      n = n + 1
+      if n > MOST_ALLOCATIONS then error("allocations keep failing, the body never passes") end
+    end
+  end
+end
+
+-- Child processes.
+
+local function interpreter()
+  local name = os.getenv("NEAP_LUA")
+  if name then return name end
+  local lowest
+  for i in pairs(arg or {}) do
+    if math.type(i) == "integer" and i < 0 and i < (lowest or 0) then lowest = i end
+  end
+  name = lowest and arg[lowest]
+  return name and name:match("lua[%d.]*$") and name or "lua5.4"
+end
+
+local function quote(text)
+  return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+
+--- Runs a Lua program in a process of its own, with the module paths of this one; `prefix` comes
+--- before the interpreter ("NEAP_DEBUG=1", "valgrind"); NEAP_DEBUG is unset otherwise. Returns what
+--- it wrote to stdout and stderr, how it ended ("exit" or "signal"), the code and its path.
+function M.process(source, prefix)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(source)
+  file:close()
+  local command = table.concat({
+    "exec env -u NEAP_DEBUG",
+    "LUA_PATH_5_4=" .. quote(package.path),
+    "LUA_CPATH_5_4=" .. quote(package.cpath),
+    prefix or "",
+    quote(interpreter()),
+    quote(path),
+    "2>&1",
+  }, " ")
+  local pipe = assert(io.popen(command, "r"))
+  local output = pipe:read("a")
+  local _, how, code = pipe:close()
+  os.remove(path)
+  return output, how, code, path
+end
+
+return M

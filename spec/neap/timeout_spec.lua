@@ -1,0 +1,323 @@
+local h = require "spec.helper"
+local support = require "spec.support"
+local neap = require "neap"
+local core = require "neap.core"
+
+local await = neap.await
+local takes = support.takes
+
+local function sleeps_ten()
+  await(neap.sleep(10))
+  return "slept"
+end
+
+describe("neap.timeout", function()
+  it("[S130] cancels the body, lets it clean up, then raises ETIMEDOUT", h.run(function(t)
+    local seen
+    takes(1, function()
+      h.raises("ETIMEDOUT", neap.timeout, 1, function()
+        local _ <close> = support.closing(function(err) t:note("cleanup") seen = err end)
+        await(neap.sleep(10))
+        t:note("never")
+      end)
+    end)
+    assert.equal("cleanup", t:logged())
+    assert.is_true(neap.is_cancel(seen))
+  end))
+
+  it("[S58] passes arguments in and all results out, nils kept", h.run(function()
+    local r = table.pack(neap.timeout(1, function(...)
+      await(neap.sleep(0.5))
+      return select("#", ...), nil, ...
+    end, "a", nil))
+    assert.same({ 2, nil, "a", nil, n = 4 }, r)
+  end))
+
+  it("[S96] raises the body's own error unchanged, at its time", h.run(function()
+    local e = {}
+    takes(1, function()
+      local ok, err = pcall(neap.timeout, 5, function() await(neap.sleep(1)) error(e) end)
+      assert.is_false(ok)
+      assert.is_true(rawequal(e, err))
+    end)
+  end))
+
+  it("[S131] raises an ordinary error, which neap.pcall catches", h.run(function()
+    local ok, err = neap.pcall(neap.timeout, 1, sleeps_ten)
+    assert.is_false(ok)
+    assert.equal("ETIMEDOUT", err.code)
+    assert.is_false(neap.is_cancel(err))
+  end))
+
+  it("[S131] uncaught makes the task failed", h.run(function()
+    local task = neap.start(function() neap.timeout(1, sleeps_ten) end)
+    local status, err = await(neap.settle(task))
+    assert.equal("failed", status)
+    assert.equal("ETIMEDOUT", err.code)
+  end))
+
+  it("[S133] yields to a result that is processed first in the same turn", h.run(function()
+    local sleep = neap.sleep(1)
+    local result = neap.timeout(1, function() await(sleep) return "in time" end)
+    assert.equal("in time", result)
+  end))
+
+  it("[S133] wins when it is processed before the result in the same turn", h.run(function()
+    h.raises("ETIMEDOUT", neap.timeout, 1, function() await(neap.sleep(1)) end)
+  end))
+
+  it("[S134] gives what a body returns that caught the cancellation", h.run(function()
+    local result = neap.timeout(1, function()
+      pcall(await, neap.sleep(10))
+      return 7
+    end)
+    assert.equal(7, result)
+  end))
+
+  it("[C8] gives the body's results also when the deadline passes in the join", h.run(function()
+    takes(1, function()
+      local result = neap.timeout(1, function()
+        neap.start(sleeps_ten)
+        return "body"
+      end)
+      assert.equal("body", result)
+    end)
+  end))
+
+  it("[S95] waits for what the body started", h.run(function()
+    takes(3, function()
+      neap.timeout(5, function()
+        neap.start(function() await(neap.sleep(3)) end)
+      end)
+    end)
+  end))
+
+  it("[S136] attributes nested timeouts each to itself", h.run(function(t)
+    takes(5, function()
+      h.raises("ETIMEDOUT", neap.timeout, 5, function()
+        takes(1, function() h.raises("ETIMEDOUT", neap.timeout, 1, sleeps_ten) end)
+        t:note("inner")
+        await(neap.sleep(3.5))
+        t:note("goes-on")
+        await(neap.sleep(10))
+        t:note("never")
+      end)
+    end)
+    assert.equal("inner goes-on", t:logged())
+  end))
+
+  it("[S74, S136] that is the outer and shorter one passes the inner by", h.run(function(t)
+    takes(1, function()
+      h.raises("ETIMEDOUT", neap.timeout, 1, function()
+        pcall(neap.timeout, 5, sleeps_ten)
+        t:note("after")
+        neap.checkpoint()
+        t:note("never")
+      end)
+    end)
+    assert.equal("after", t:logged())
+  end))
+
+  it("[S137] of 0 starts the body and raises at its first await", h.run(function(t)
+    takes(0, function()
+      h.raises("ETIMEDOUT", neap.timeout, 0, function()
+        t:note("started")
+        await(neap.sleep(0))
+        t:note("never")
+      end)
+    end)
+    assert.equal("started", t:logged())
+  end))
+
+  it("[S137] of 0 gives the results of a body that does not await", h.run(function()
+    assert.equal("x", neap.timeout(0, function() return "x" end))
+  end))
+
+  it("[S138] raises only when a shielded cleanup has ended", h.run(function()
+    takes(4, function()
+      h.raises("ETIMEDOUT", neap.timeout, 1, function()
+        local _ <close> = support.closing(function()
+          neap.shield(function() await(neap.sleep(3)) end)
+        end)
+        await(neap.sleep(10))
+      end)
+    end)
+  end))
+
+  it("[S142] raises an argument error for a negative or NaN duration", h.run(function()
+    local called = false
+    local function body() called = true end
+    h.bad_argument("timeout", 1, neap.timeout, -1, body)
+    h.bad_argument("timeout", 1, neap.timeout, 0 / 0, body)
+    h.bad_argument("timeout", 1, neap.timeout, "soon", body)
+    assert.is_false(called)
+  end))
+
+  it("[S144] that never fires leaves no live timer", h.run(function()
+    local before = core.stats().timers
+    neap.timeout(50, function() await(neap.yield()) end)
+    neap.try_for(50, function() end)
+    do local _ <close> = neap.deadline(50) end
+    neap.scope({ timeout = 50 }, function() end)
+    assert.equal(before, core.stats().timers)
+  end))
+
+  it("[S145] stops 10 000 tasks that sleep longer", h.run(function()
+    local finished, timed_out = 0, 0
+    local list = {}
+    for i = 1, 10000 do
+      list[i] = neap.start(function()
+        local ok, err = neap.pcall(neap.timeout, 50, function()
+          await(neap.sleep(1000))
+          finished = finished + 1
+        end)
+        if not ok and err.code == "ETIMEDOUT" then timed_out = timed_out + 1 end
+      end)
+    end
+    takes(50, function() await(neap.all(list)) end)
+    assert.equal(0, finished)
+    assert.equal(10000, timed_out)
+  end))
+end)
+
+describe("neap.try_for", function()
+  it("[S132] gives false and 'timeout' when the time is over", h.run(function()
+    takes(1, function()
+      assert.same({ false, "timeout", n = 2 }, table.pack(neap.try_for(1, sleeps_ten)))
+    end)
+  end))
+
+  it("[S132] gives true and the results otherwise, nils kept", h.run(function()
+    local r = table.pack(neap.try_for(1, function(...)
+      await(neap.sleep(0.5))
+      return nil, ...
+    end, 2, nil))
+    assert.same({ true, nil, 2, nil, n = 4 }, r)
+  end))
+
+  it("[S132] raises the body's own error", h.run(function()
+    local e = {}
+    local ok, err = pcall(neap.try_for, 1, function() error(e) end)
+    assert.is_false(ok)
+    assert.is_true(rawequal(e, err))
+  end))
+
+  it("[S73] does not return when an outer scope is cancelled", h.run(function(t)
+    local ok = neap.try_for(1, function()
+      neap.try_for(5, sleeps_ten)
+      t:note("never")
+    end)
+    assert.is_false(ok)
+    assert.equal("", t:logged())
+  end))
+
+  it("[S142] raises an argument error for a negative or NaN duration", h.run(function()
+    h.bad_argument("try_for", 1, neap.try_for, -1, print)
+    h.bad_argument("try_for", 1, neap.try_for, 0 / 0, print)
+  end))
+end)
+
+describe("neap.deadline", function()
+  it("[S135] leaves the block with ETIMEDOUT; later statements are unaffected", h.run(function()
+    takes(3, function()
+      takes(2, function()
+        h.raises("ETIMEDOUT", function()
+          local _ <close> = neap.deadline(2)
+          await(neap.sleep(10))
+        end)
+      end)
+      await(neap.sleep(1))
+    end)
+  end))
+
+  it("[C8] that passed is forgotten when the block is left normally", h.run(function()
+    do
+      local _ <close> = neap.deadline(1)
+      pcall(await, neap.sleep(10))
+    end
+    takes(1, function() await(neap.sleep(1)) end)
+  end))
+
+  it("[C8] that passed lets another error leave the block", h.run(function()
+    local ok, err = pcall(function()
+      local _ <close> = neap.deadline(1)
+      pcall(await, neap.sleep(10))
+      error("other", 0)
+    end)
+    assert.is_false(ok)
+    assert.equal("other", err)
+  end))
+
+  it("[S142] raises an argument error for a negative or NaN duration", h.run(function()
+    h.bad_argument("deadline", 1, neap.deadline, -1)
+    h.bad_argument("deadline", 1, neap.deadline, 0 / 0)
+  end))
+end)
+
+describe("Scope:set_timeout", function()
+  it("[S139] arms the deadline again, later or sooner", h.run(function()
+    takes(3, function()
+      local ok = neap.scope({ timeout = 2 }, function(scope)
+        await(neap.sleep(1))
+        scope:set_timeout(2)
+        await(neap.sleep(10))
+      end)
+      assert.is_false(ok)
+    end)
+    takes(1, function()
+      neap.scope({ timeout = 10 }, function(scope)
+        scope:set_timeout(1)
+        await(neap.sleep(20))
+      end)
+    end)
+  end))
+
+  it("[S139] on a finished scope is misuse", h.run(function()
+    local finished
+    neap.scope(function(scope) finished = scope end)
+    h.misuse(function() finished:set_timeout(1) end)
+  end))
+
+  it("[S142] raises an argument error for a negative or NaN duration", h.run(function()
+    neap.scope(function(scope)
+      h.bad_argument("set_timeout", 1, function() scope:set_timeout(-1) end)
+      h.bad_argument("set_timeout", 1, function() scope:set_timeout(0 / 0) end)
+    end)
+  end))
+end)
+
+describe("neap.effective_deadline", function()
+  it("[S140] is the minimum over the enclosing scopes", h.run(function()
+    local start = neap.now()
+    neap.timeout(5, function()
+      assert.near(start + 5, neap.effective_deadline(), 1e-6)
+      neap.timeout(10, function()
+        assert.near(start + 5, neap.effective_deadline(), 1e-6)
+        neap.timeout(1, function()
+          assert.near(start + 1, neap.effective_deadline(), 1e-6)
+        end)
+      end)
+      assert.near(start + 5, neap.effective_deadline(), 1e-6)
+    end)
+  end))
+
+  it("[S140] does not look out of a shield", h.run(function()
+    local start, none = neap.now(), neap.effective_deadline()
+    neap.timeout(5, function()
+      neap.shield(function()
+        assert.equal(none, neap.effective_deadline())
+        neap.timeout(10, function()
+          assert.near(start + 10, neap.effective_deadline(), 1e-6)
+        end)
+      end)
+    end)
+  end))
+
+  it("[S140] holds for the tasks that a scope's body starts", h.run(function()
+    local start = neap.now()
+    neap.timeout(5, function()
+      local task = neap.start(function() return neap.effective_deadline() end)
+      assert.near(start + 5, await(task), 1e-6)
+    end)
+  end))
+end)
