@@ -31,9 +31,10 @@ static neapL__coroutine acquire(lua_State *L, neapL__state *state) {
   return co;
 }
 
-/* Its stack is empty, or made so here. */
+/* Its stack is empty, or made so here. A hook that the task had set ends with the task. */
 static void release(neapL__state *state, neapL__coroutine co) {
   lua_settop(co.thread, 0);
+  if (lua_gethook(co.thread)) lua_sethook(co.thread, NULL, 0, 0);
   if (state->pooled < NEAPL__POOL)
     state->pool[state->pooled++] = co;
   else
