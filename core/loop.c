@@ -310,6 +310,8 @@ void neap_loop_close(neap_loop *loop) {
   drop_all(loop);
   close_resources(loop);
   neap__timers_deinit(&loop->timers);
+  neap__memory_free(&loop->memory, loop->read_buffer);
+  loop->read_buffer = NULL;
   neap__node_forget_cause(&loop->root.node, loop);
   uv_loop_t *uv = loop->uv;
   loop->inbox.async.data = loop;

@@ -38,6 +38,7 @@ struct neap_loop {
   neap__list resources;
   neap__inbox inbox;
   neap__hooks hooks;
+  char *read_buffer; /* where sockets are read into; made when first needed */
   uint64_t last_id;
   size_t anchors;    /* tasks and handles that keep this memory, and 1 while it is open */
   size_t tasks;      /* routines that have not ended */

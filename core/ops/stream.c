@@ -390,13 +390,16 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 /* What arrives goes to the operation that waits for it; without one it is buffered, and libuv stops
  * reading until somebody asks: that is the back-pressure. */
 
+/* libuv fills the buffer and hands it to on_read before anything else happens, so one for each loop
+ * serves all its streams. */
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)suggested;
   neap__stream *stream = NEAP__CONTAINER(handle, neap__stream, tcp);
-  neap__op *op = stream->reader;
-  size_t size = op && of_op(op)->size < READ_SIZE ? of_op(op)->size : READ_SIZE;
-  char *data = neap__memory_resize(&stream->loop->memory, NULL, size);
-  *buffer = uv_buf_init(data, data ? (unsigned)size : 0);
+  neap_loop *loop = stream->loop;
+  size_t size = READ_SIZE;
+  if (stream->reader && of_op(stream->reader)->size < size) size = of_op(stream->reader)->size;
+  if (!loop->read_buffer) loop->read_buffer = neap__memory_resize(&loop->memory, NULL, READ_SIZE);
+  *buffer = uv_buf_init(loop->read_buffer, loop->read_buffer ? (unsigned)size : 0);
 }
 
 static void stop_reading(neap__stream *stream) {
@@ -405,11 +408,9 @@ static void stop_reading(neap__stream *stream) {
   stream->is_reading = false;
 }
 
-/* Gives the block that libuv has filled to the reader, cut to what it holds. */
 static void give_to_reader(neap__stream *stream, char *data, size_t size) {
   neap__stream_op *self = of_op(stream->reader);
-  char *less = neap__memory_resize(&stream->loop->memory, data, size);
-  self->data = less ? less : data;
+  self->data = data;
   self->size = size;
   settle_reader(stream, 0);
 }
@@ -420,6 +421,22 @@ static void keep_for_later(neap__stream *stream, char *data, size_t size) {
   stream->start = 0;
   stream->end = size;
   stop_reading(stream);
+}
+
+/* The bytes are out of the socket: what cannot be kept is lost, and the stream is broken. */
+static void arrived(neap__stream *stream, const char *bytes, size_t size) {
+  char *data = neap__memory_resize(&stream->loop->memory, NULL, size);
+  if (!data) {
+    stop_reading(stream);
+    stream->read_code = UV_ENOMEM;
+    if (stream->reader) settle_reader(stream, fail(stream->reader, "read", UV_ENOMEM));
+    return;
+  }
+  memcpy(data, bytes, size);
+  if (stream->reader)
+    give_to_reader(stream, data, size);
+  else
+    keep_for_later(stream, data, size);
 }
 
 static void end_of_reading(neap__stream *stream, int code) {
@@ -433,12 +450,7 @@ static void end_of_reading(neap__stream *stream, int code) {
 
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   neap__stream *stream = NEAP__CONTAINER(handle, neap__stream, tcp);
-  if (n > 0 && stream->reader)
-    give_to_reader(stream, buffer->base, (size_t)n);
-  else if (n > 0)
-    keep_for_later(stream, buffer->base, (size_t)n);
-  else
-    neap__memory_free(&stream->loop->memory, buffer->base);
+  if (n > 0) arrived(stream, buffer->base, (size_t)n);
   if (n < 0) end_of_reading(stream, (int)n);
 }
 
