@@ -1,0 +1,352 @@
+--- The driver of the benches: ./dev bench [NAMES]. Each program runs in a process of its own, the
+--- peers take turns (A B C A B C ...), and what is compared was measured in the same round.
+local neap = require "neap"
+
+local lua = os.getenv("NEAP_LUA") or "lua5.4"
+local build = os.getenv("NEAP_BUILD") or "build/release"
+local ROUNDS = tonumber(os.getenv("NEAP_ROUNDS")) or 5
+local BUSY = 0.9 -- of a core: a server that had less to do shared the machine
+
+local function script(name, ...)
+  local extension = name:match("_node$") and ".js" or ".lua"
+  local interpreter = extension == ".js" and "node" or lua
+  return table.concat({ interpreter, "bench/" .. name .. extension, ... }, " ")
+end
+
+local function program(name, ...)
+  return table.concat({ build .. "/bench/" .. name, ... }, " ")
+end
+
+local function echo(connections, server)
+  return program("echo_load", connections, "1", server)
+end
+
+local function startup(code)
+  return script("startup", lua, "-e", "'" .. code .. "'")
+end
+
+local CROWD = "100000 0.6 0.2"
+local MILLION = "1000000 4 0.5"
+
+-- In each bench: peers in their order, `needs` what may be absent; rows are what is shown. The
+-- first peer is neap; a row compares with the limit (a peer), or with a value of neap's (`base`).
+local benches = {
+  {
+    name = "tasks",
+    about = "tasks, ns of CPU time for each",
+    peers = {
+      { "neap", script("tasks") },
+      { "Lua coroutines", script("tasks_raw") },
+      { "luv + 30 lines", script("tasks_luv"), needs = "luv" },
+      { "Node", script("tasks_node"), needs = "node" },
+    },
+    limit = "Lua coroutines",
+    rows = {
+      { "spawn_await", "P1 spawn a trivial task and await it", at_most = 0.65 },
+      { "suspend_shared", "P2 spawn, suspend, complete, resume: 1 000 on one completion",
+        at_most = 0.75 },
+      { "suspend_completion", "P2 the same with a completion for each", at_most = 0.75 },
+      { "suspend_yield", "P2 the same with neap.yield", at_most = 0.75 },
+      { "await_done", "P3 await a completed task", at_most = 1.6 },
+    },
+  },
+  {
+    name = "native",
+    about = "an operation in C that ends on the spot, ns of CPU time for each",
+    peers = { { "neap", program("native", "bench/native.lua") } },
+    rows = {
+      { "native_call", "P14 native call and back", base = "await_done", at_most = 2 },
+    },
+  },
+  {
+    name = "sleep",
+    about = "100 000 sleeps at once, ns of CPU time for each",
+    peers = {
+      { "neap", script("sleeps", CROWD) },
+      { "uv_timer_t", program("timers", CROWD) },
+      { "neap, a task for each", script("sleepers", CROWD) },
+      { "luv + 30 lines", script("sleepers_luv", CROWD), needs = "luv" },
+      { "Node", script("sleepers_node", CROWD), needs = "node" },
+    },
+    limit = "uv_timer_t",
+    rows = {
+      { "start", "start" },
+      { "start_fire", "P4 start and fire", at_most = 1.5 },
+    },
+  },
+  {
+    name = "memory",
+    about = "100 000 sleeping tasks, peak growth of the process, bytes for each",
+    peers = {
+      { "neap", script("sleepers", CROWD) },
+      { "Lua coroutines", script("sleepers_raw", CROWD) },
+      { "luv + 30 lines", script("sleepers_luv", CROWD), needs = "luv" },
+      { "Node", script("sleepers_node", CROWD), needs = "node" },
+    },
+    limit = "Lua coroutines",
+    rows = { { "bytes", "P4 bytes for a sleeping task", limit_value = 1.35 * 1024 } },
+  },
+  {
+    name = "million",
+    about = "1 000 000 sleeping tasks, peak growth of the process, bytes for each",
+    peers = {
+      { "neap", script("sleepers", MILLION) },
+      { "Lua coroutines", script("sleepers_raw", MILLION) },
+    },
+    limit = "Lua coroutines",
+    rows = {
+      { "bytes", "P4 bytes for a sleeping task", limit_value = 1.35 * 1024 },
+      { "start_fire", "start and fire, ns of CPU time" },
+    },
+  },
+  {
+    name = "echo",
+    about = "TCP echo of 64 bytes, 50 connections, server on core 0, load on core 1",
+    peers = {
+      { "neap", echo("50", script("echo")) },
+      { "C libuv", echo("50", program("echo_server")) },
+      { "C libuv, uv_try_write", echo("50", program("echo_server", "try")) },
+      { "luv callbacks", echo("50", script("echo_luv", "callbacks")), needs = "luv" },
+      { "luv + coroutines", echo("50", script("echo_luv", "coroutines")), needs = "luv" },
+      { "Node", echo("50", script("echo_node")), needs = "node" },
+    },
+    limit = "C libuv",
+    rows = {
+      { "requests", "P5 requests/s", at_least = 0.97 },
+      { "p99", "P5 p99, us", at_most = 1.2 },
+      { "server_cpu", "CPU time of the server for a request, ns" },
+      { "server_busy", "share of its core that the server used" },
+    },
+  },
+  {
+    name = "echo500",
+    about = "the same over 500 connections",
+    peers = {
+      { "neap", echo("500", script("echo")) },
+      { "C libuv", echo("500", program("echo_server")) },
+    },
+    limit = "C libuv",
+    rows = {
+      { "requests", "P5 requests/s", at_least = 0.97 },
+      { "p99", "P5 p99, us", at_most = 1.2 },
+      { "server_cpu", "CPU time of the server for a request, ns" },
+    },
+  },
+  {
+    name = "deep",
+    about = "a recursion of awaits, ns of CPU time for each level",
+    peers = {
+      { "neap", script("deep") },
+      { "Node", "node --stack-size=50000 bench/deep_node.js", needs = "node" },
+    },
+    rows = {
+      { "level_of_1000", "1 000 levels" },
+      { "level_of_20000", "20 000 levels", base = "level_of_1000" },
+    },
+  },
+  {
+    name = "startup",
+    about = "start and end of a process, ms",
+    peers = {
+      { "neap", startup('require "neap".run(function() end)') },
+      { "bare Lua", startup("") },
+      { "require alone", startup('require "neap"') },
+      { "luv", startup('require "luv"'), needs = "luv" },
+      { "Node", script("startup", "node", "-e", "1"), needs = "node" },
+    },
+    limit = "bare Lua",
+    rows = { { "start_ms", "start-up, require and an empty run", more_at_most = 3 } },
+  },
+}
+
+-- --- running ------------------------------------------------------------------------------------
+
+local function output_of(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read("a")
+  return text, pipe:close()
+end
+
+--- What a program reports, by name; nil and a reason if it fails.
+local function measure(command)
+  local values = {}
+  local text, ok = output_of(command)
+  for name, value in text:gmatch("([%w_]+) (%-?[%d.]+)\n") do values[name] = tonumber(value) end
+  if not ok then return nil, text:match("[^\n]*\n?$"):gsub("\n", "") end
+  return values
+end
+
+local spare_tries = 10 -- for all benches: the whole run stays within four minutes
+
+--- The same, once more where somebody else was using the machine: what was disturbed less.
+local function measure_undisturbed(command)
+  local values, why = measure(command)
+  if not values or (values.server_busy or 1) >= BUSY or spare_tries == 0 then return values, why end
+  spare_tries = spare_tries - 1
+  local again = measure(command)
+  return again and again.server_busy > values.server_busy and again or values
+end
+
+local tools = {
+  luv = function() return output_of(lua .. [[ -e 'print(require "luv".version_string())']]) end,
+  node = function() return output_of("node -v") end,
+}
+
+--- Versions of the tools that are there, by their names.
+local function find_tools()
+  local found = {}
+  for name, version in pairs(tools) do
+    local text, ok = version()
+    if ok then found[name] = text:match("%S+") end
+  end
+  return found
+end
+
+--- For each peer the list of what its rounds reported.
+local function take_turns(bench, found)
+  local results = {}
+  for _, peer in ipairs(bench.peers) do
+    if peer.needs and not found[peer.needs] then
+      print(("  %s: skipped, there is no %s"):format(peer[1], peer.needs))
+    else
+      results[peer[1]] = {}
+    end
+  end
+  for _ = 1, ROUNDS do
+    for _, peer in ipairs(bench.peers) do
+      local list = results[peer[1]]
+      if list then
+        local values, why = measure_undisturbed(peer[2])
+        if not values then print(("  %s: FAILED: %s"):format(peer[1], why)) end
+        if values then table.insert(list, values) else results[peer[1]] = nil end
+      end
+    end
+  end
+  return results
+end
+
+-- --- showing ------------------------------------------------------------------------------------
+
+--- The sorted values of one name, and of one divided by another in the same round.
+local function values_of(list, key, base_list, base_key)
+  local values = {}
+  for i, round in ipairs(list) do
+    local base = base_list and base_list[i] and base_list[i][base_key]
+    local value = round[key]
+    if value and base_list then value = base and value / base end
+    if value then values[#values + 1] = value end
+  end
+  table.sort(values)
+  return values
+end
+
+local function median(values)
+  local middle = (#values + 1) // 2
+  if #values % 2 == 1 then return values[middle] end
+  return (values[middle] + values[middle + 1]) / 2
+end
+
+local function number(x)
+  if x >= 1000 then return ("%.0f"):format(x) end
+  if x >= 100 then return ("%.1f"):format(x) end
+  return ("%.2f"):format(x)
+end
+
+local function spread(values)
+  return ("%10s  %s..%s"):format(number(median(values)), number(values[1]), number(values[#values]))
+end
+
+local function with_range(ratio, ratios)
+  return ("x %.2f (%.2f..%.2f)"):format(ratio, ratios[1], ratios[#ratios])
+end
+
+--- "target ..., met" for neap's value and its ratio.
+local function verdict(row, value, ratio, limit_value)
+  local text, is_met
+  if row.at_most then
+    text, is_met = ("<= %.2f"):format(row.at_most), ratio and ratio <= row.at_most
+  elseif row.at_least then
+    text, is_met = (">= %.2f"):format(row.at_least), ratio and ratio >= row.at_least
+  elseif row.limit_value then
+    text, is_met = ("<= %.0f"):format(row.limit_value), value <= row.limit_value
+  elseif row.more_at_most then
+    local more = limit_value and value - limit_value
+    text = ("<= %.1f more"):format(row.more_at_most)
+    is_met = more and more <= row.more_at_most
+  else
+    return ""
+  end
+  return ("target %s: %s"):format(text, is_met and "met" or "MISSED")
+end
+
+local function show_row(bench, row, results)
+  print("  " .. row[2])
+  local limit = results[bench.limit]
+  for _, peer in ipairs(bench.peers) do
+    local list = results[peer[1]]
+    local values = list and values_of(list, row[1]) or {}
+    if #values > 0 then
+      local base, base_key = limit, row[1]
+      if row.base then base, base_key = list, row.base end
+      local ratios = base and values_of(list, row[1], base, base_key) or {}
+      local ratio = #ratios > 0 and median(ratios)
+      local limit_value = limit and median(values_of(limit, row[1]))
+      local is_neap = peer == bench.peers[1]
+      local judged = is_neap and verdict(row, median(values), ratio, limit_value) or ""
+      local shown = ratio and with_range(ratio, ratios) or ""
+      local line = ("    %-24s %-32s %-22s %s"):format(peer[1], spread(values), shown, judged)
+      print((line:gsub("%s+$", "")))
+    end
+  end
+end
+
+local function show(bench, results)
+  for _, row in ipairs(bench.rows) do show_row(bench, row, results) end
+end
+
+local function first_line(command)
+  return (output_of(command):match("[^\n]*"))
+end
+
+local function show_method(found)
+  print(("%d rounds, the peers in turns, each program in a process of its own;"):format(ROUNDS))
+  print("median, min..max, x: the median of the ratios to the limit, each within one round")
+  print(("neap %s, %s, libuv %s, luv %s, Node %s"):format(
+    neap.version, first_line(lua .. " -v"):match("^Lua [%d.]+") or _VERSION,
+    first_line(program("timers", "version")), found.luv or "none", found.node or "none"))
+  print(("%s, %s cores, load average %s"):format(
+    first_line("uname -srm"), first_line("getconf _NPROCESSORS_ONLN"),
+    first_line("cut -d ' ' -f 1 /proc/loadavg")))
+end
+
+-- --- main ---------------------------------------------------------------------------------------
+
+local function chosen()
+  if #arg == 0 then return benches end
+  local list = {}
+  for _, name in ipairs(arg) do
+    local count = #list
+    for _, bench in ipairs(benches) do
+      if bench.name == name then list[#list + 1] = bench end
+    end
+    if #list == count then
+      io.stderr:write("no bench is called ", name, "\n")
+      os.exit(1)
+    end
+  end
+  return list
+end
+
+local function main()
+  local list = chosen()
+  local found = find_tools()
+  show_method(found)
+  for _, bench in ipairs(list) do
+    print(("\n%s: %s"):format(bench.name, bench.about))
+    io.stdout:flush()
+    show(bench, take_turns(bench, found))
+    io.stdout:flush()
+  end
+end
+
+main()
