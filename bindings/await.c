@@ -233,17 +233,31 @@ static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int in
   return lua_yieldk(L, 0, index, resumed);
 }
 
-int neapL__await(lua_State *L, neapL__state *state, int index) {
-  neapL__task *task = neapL__check_awaiting(L, state);
-  neapL__handle *handle = lua_touserdata(L, index);
-  handle->task->flags |= NEAPL__IS_TOUCHED;
-  if (handle->task->status == NEAP_PENDING) return wait_for(L, state, task, index);
+/* Awaiting without waiting: one load for each thing that could be in the way. */
+static int await_complete(lua_State *L, neapL__state *state, neapL__task *task,
+                          const neapL__handle *handle, int index) {
   if (state->streak_of != task) {
     state->streak_of = task;
     state->streak = 0;
   }
   if (++state->streak >= MAX_STREAK) return give_way(L, state, task, index);
-  return deliver(L, state, index);
+  if (handle->task->status != NEAP_DONE || !(handle->task->flags & NEAPL__HAS_ONE))
+    return deliver(L, state, index);
+  lua_getiuservalue(L, index, 1); /* one result: 10 ns less than by way of deliver */
+  return 1;
+}
+
+static int await_handle(lua_State *L, neapL__state *state, neapL__handle *handle, int index) {
+  neapL__task *task = neapL__current(state);
+  if (!task || task->co.thread != L || state->is_closing || !lua_isyieldable(L))
+    task = neapL__check_awaiting(L, state); /* raises */
+  handle->task->flags |= NEAPL__IS_TOUCHED;
+  if (handle->task->status == NEAP_PENDING) return wait_for(L, state, task, index);
+  return await_complete(L, state, task, handle, index);
+}
+
+int neapL__await(lua_State *L, neapL__state *state, int index) {
+  return await_handle(L, state, lua_touserdata(L, index), index);
 }
 
 static int custom_done(lua_State *L, int status, lua_KContext context) {
@@ -264,7 +278,8 @@ static int await_custom(lua_State *L, neapL__state *state) {
 /* neap.await(x) -> ... */
 static int await(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  if (neapL__to_handle(L, state, 1)) return neapL__await(L, state, 1);
+  neapL__handle *handle = neapL__to_handle(L, state, 1);
+  if (handle) return await_handle(L, state, handle, 1);
   return await_custom(L, state);
 }
 

@@ -16,11 +16,11 @@ enum { MAX_RESULT_DEPTH = 1000 };
 /* ---- Conversions --------------------------------------------------------------------------- */
 
 neapL__handle *neapL__to_handle(lua_State *L, neapL__state *state, int index) {
-  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
+  void *handle = lua_touserdata(L, index);
+  if (!handle || !lua_getmetatable(L, index)) return NULL;
   const void *meta = lua_topointer(L, -1);
   lua_pop(L, 1);
-  if (meta != state->task_meta && meta != state->handle_meta) return NULL;
-  return lua_touserdata(L, index);
+  return meta == state->task_meta || meta == state->handle_meta ? handle : NULL;
 }
 
 neapL__handle *neapL__check_handle(lua_State *L, int index) {
