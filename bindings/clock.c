@@ -27,6 +27,7 @@ static int test_clock(lua_State *L) {
     jumps = lua_toboolean(L, -1);
     lua_getfield(L, 1, "start");
     start = luaL_optnumber(L, -1, 0);
+    luaL_argcheck(L, start == start && start < HUGE_VAL, 1, "option 'start' must be a finite time");
   }
   neap_virtual_clock *clock = lua_newuserdatauv(L, sizeof *clock, 0);
   neap_virtual_clock_init(clock, start);

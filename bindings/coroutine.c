@@ -9,8 +9,9 @@
 #include <assert.h>
 
 enum {
-  /* Children are resumed on top of their starter while there are few; it saves the yield and resume
-   * of the starter, 55 ns of 260. Deeper ones are started by the trampoline, at any depth. */
+  /* Children are resumed on top of their starter while there are few: that saves the yield and resume
+   * of the starter, 168 ns instead of 247 for a spawn and await. Deeper ones are started by the
+   * trampoline, at any depth. */
   NEST_SHALLOW = 8,
   /* Where the starter cannot yield (inside table.sort, a metamethod) nesting is the only way. A
    * level costs about three of Lua's 200 C levels; beyond this the child is queued. */

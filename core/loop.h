@@ -58,7 +58,8 @@ struct neap_loop {
 };
 
 enum {
-  /* Turns without a look at I/O: a poll costs some 0.3 us, a turn of one task 0.1 us. */
+  /* Turns without a look at I/O. A yield and its turn take 260 ns; a look costs 25 ns more where
+   * libuv has nothing to look at, and a system call where it has. */
   NEAP__TURNS_PER_POLL = 32,
   /* ... and no more than this many runs, so that I/O is not late when turns are long. */
   NEAP__RUNS_PER_POLL = 1024

@@ -241,7 +241,8 @@ NEAP_API void neap_task_fail(neap_task *self, const neap_error *error);
 /* ---- Scopes, for steps --------------------------------------------------------------------- */
 
 /* Opens a scope in the task that runs now. `timeout` in seconds, HUGE_VAL for none; with `shield`
- * no cancellation from outside reaches into it. Owner: the task, until neap_scope_exit. */
+ * no cancellation from outside reaches into it. UV_EINVAL for a negative timeout or NaN, UV_ENOMEM.
+ * Owner: the task, until neap_scope_exit. */
 NEAP_API int neap_scope_enter(neap_task *self, double timeout, bool shield, neap_scope **scope);
 
 /* Asks for the cancellation of all that runs in the scope; true the first time. */
@@ -260,6 +261,7 @@ NEAP_API bool neap_scope_exit(neap_task *self, neap_scope *scope);
 /* Each starts native work and gives its task; the caller owns one reference. Work started in a
  * cancelled scope has no effect and is "cancelled" on return. */
 
+/* Done after `seconds`; UV_EINVAL if they are negative or not a number. */
 NEAP_API int neap_sleep(neap_loop *loop, double seconds, neap_task **task);
 
 /* Done when all of `tasks` have ended, which are referenced until then. */

@@ -150,6 +150,7 @@ void neap_task_fail(neap_task *self, const neap_error *error) {
 
 int neap_scope_enter(neap_task *self, double timeout, bool shield, neap_scope **result) {
   neap_loop *loop = self->loop;
+  if (!(timeout >= 0)) return UV_EINVAL;
   neap_scope *scope = neap__memory_new(&loop->memory, sizeof *scope);
   if (!scope) return UV_ENOMEM;
   neap__scope_open(scope, loop, neap__task_routine(self), shield);

@@ -38,6 +38,7 @@ const neap__op_kind neap__sleep_kind = {
 };
 
 int neap_sleep(neap_loop *loop, double seconds, neap_task **task) {
+  if (!(seconds >= 0)) return UV_EINVAL; /* NaN, too, which would spoil the order of the heap */
   neap__op *op = neap__op_new(loop, &neap__sleep_kind);
   if (!op) return UV_ENOMEM;
   ((neap__sleep *)op)->deadline = neap__loop_now(loop) + seconds;

@@ -142,3 +142,12 @@ TEST(ten_thousand_sleeps_end) {
   neap_task_unref(last);
   bench_close_idle(&b);
 }
+
+TEST(a_duration_that_is_none_is_refused) {
+  neap_loop *loop;
+  neap_task *task;
+  CHECK(neap_loop_new(NULL, &loop) == 0);
+  CHECK(neap_sleep(loop, -1, &task) == UV_EINVAL);
+  CHECK(neap_sleep(loop, NAN, &task) == UV_EINVAL);
+  neap_loop_close(loop);
+}
