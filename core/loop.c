@@ -304,7 +304,13 @@ static void close_resources(neap_loop *loop) {
   }
 }
 
+/* Walks everything: for moments that are rare. */
+static bool is_valid(const neap_loop *loop) {
+  return neap__timers_is_valid(&loop->timers) && neap__node_is_valid(&loop->root.node);
+}
+
 void neap_loop_close(neap_loop *loop) {
+  assert(is_valid(loop));
   loop->is_closing = true;
   neap__inbox_close(&loop->inbox);
   drop_all(loop);
