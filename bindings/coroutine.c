@@ -393,7 +393,7 @@ static neapL__start here(const neapL__state *state) {
                         true, false};
 }
 
-static void check_callable(lua_State *L, int index) {
+void neapL__check_callable(lua_State *L, int index) {
   if (lua_isfunction(L, index)) return;
   if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) luaL_typeerror(L, index, "function");
   lua_pop(L, 1);
@@ -411,7 +411,7 @@ static int call_async(lua_State *L) {
 
 /* neap.async(fn) -> function(...) -> Task */
 static int async(lua_State *L) {
-  check_callable(L, 1);
+  neapL__check_callable(L, 1);
   lua_settop(L, 1);
   lua_pushlightuserdata(L, neapL__state_here(L));
   lua_insert(L, 1);
@@ -422,7 +422,7 @@ static int async(lua_State *L) {
 /* neap.start(fn, ...) -> Task */
 static int start(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  check_callable(L, 1);
+  neapL__check_callable(L, 1);
   neapL__check_open(L, state);
   return neapL__start_task(L, state, lua_gettop(L) - 1, here(state));
 }
@@ -430,7 +430,7 @@ static int start(lua_State *L) {
 /* neap.background(fn, ...) -> Task */
 static int background(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  check_callable(L, 1);
+  neapL__check_callable(L, 1);
   neapL__check_open(L, state);
   neapL__start where = {&state->loop->root.node, NULL, false, false, false};
   return neapL__start_task(L, state, lua_gettop(L) - 1, where);

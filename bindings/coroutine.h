@@ -23,6 +23,9 @@ void neapL__close_bodies(lua_State *L, neapL__state *state);
 /* Closes one: its to-be-closed variables run, but cannot wait. */
 void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task);
 
+/* Raises an argument error unless the value at `index` can be called. */
+void neapL__check_callable(lua_State *L, int index);
+
 extern const luaL_Reg neapL__coroutine_functions[];
 
 #endif

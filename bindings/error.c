@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { FAILURE_ERROR = 1, FAILURE_TRACEBACK, FAILURE_TASK };
-
 /* ---- neap.Error ---------------------------------------------------------------------------- */
 
 void neapL__push_new_error(lua_State *L, neapL__state *state, const char *code,
@@ -289,7 +287,7 @@ void neapL__forget_captures(lua_State *L, neapL__state *state, neapL__task *task
 }
 
 static bool has_error(lua_State *L, int failure, int error) {
-  lua_getiuservalue(L, failure, FAILURE_ERROR);
+  lua_getiuservalue(L, failure, NEAPL__FAILURE_ERROR);
   bool is_equal = lua_rawequal(L, -1, error);
   lua_pop(L, 1);
   return is_equal;
@@ -320,7 +318,7 @@ static bool push_awaited_traceback(lua_State *L, neapL__state *state, neapL__tas
   lua_rawgetp(L, -1, task->rethrown);
   lua_remove(L, -2);
   if (lua_type(L, -1) == LUA_TUSERDATA && has_error(L, -1, error)) {
-    lua_getiuservalue(L, -1, FAILURE_TRACEBACK);
+    lua_getiuservalue(L, -1, NEAPL__FAILURE_TRACEBACK);
     lua_remove(L, -2);
     if (lua_isstring(L, -1)) return true;
   }
@@ -344,9 +342,9 @@ static void capture(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__failure *failure = new_failure(L, state);
   failure->depth = task->depth;
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, FAILURE_ERROR);
+  lua_setiuservalue(L, -2, NEAPL__FAILURE_ERROR);
   push_traceback(L, state, task, 1);
-  lua_setiuservalue(L, -2, FAILURE_TRACEBACK);
+  lua_setiuservalue(L, -2, NEAPL__FAILURE_TRACEBACK);
   if (!push_captures(L, state, task)) {
     task->has_captures = true;
     lua_newtable(L);
@@ -377,7 +375,7 @@ int neapL__handle_error(lua_State *L) {
 static void report_replaced(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__failure *failure = lua_touserdata(L, -1);
   neapL__push_body_task(L, task);
-  lua_setiuservalue(L, -2, FAILURE_TASK);
+  lua_setiuservalue(L, -2, NEAPL__FAILURE_TASK);
   neapL__report_later(L, state, failure);
 }
 
@@ -411,7 +409,7 @@ neapL__failure *neapL__make_failure(lua_State *L, neapL__state *state, neapL__ta
   if (!push_captured(L, state, task, error)) {
     new_failure(L, state);
     lua_pushvalue(L, error);
-    lua_setiuservalue(L, -2, FAILURE_ERROR);
+    lua_setiuservalue(L, -2, NEAPL__FAILURE_ERROR);
   }
   lua_remove(L, error);
   return lua_touserdata(L, -1);

@@ -5,6 +5,9 @@
 #include "state.h"
 #include "task.h"
 
+/* The user values of a failure. */
+enum { NEAPL__FAILURE_ERROR = 1, NEAPL__FAILURE_TRACEBACK, NEAPL__FAILURE_TASK };
+
 /* A failure that somebody should see. It is a userdata of its own, so that only tasks that fail pay
  * for a __gc. User values: the error, the traceback, the Task. */
 typedef struct neapL__failure neapL__failure;

@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-enum { FAILURE_ERROR = 1, FAILURE_TRACEBACK, FAILURE_TASK };
-
 /* The default handlers speak to stderr, as C#'s runtime does (SPEC 163). */
 static void print_line(const char *line) {
   lua_writestringerror("%s\n", line); /* allowed: the default of on_unobserved and on_warning */
@@ -11,10 +9,10 @@ static void print_line(const char *line) {
 
 void neapL__push_description(lua_State *L, int index) {
   index = lua_absindex(L, index);
-  lua_getiuservalue(L, index, FAILURE_ERROR);
+  lua_getiuservalue(L, index, NEAPL__FAILURE_ERROR);
   luaL_tolstring(L, -1, NULL);
   lua_remove(L, -2);
-  lua_getiuservalue(L, index, FAILURE_TRACEBACK);
+  lua_getiuservalue(L, index, NEAPL__FAILURE_TRACEBACK);
   if (lua_isstring(L, -1)) {
     lua_pushliteral(L, "\n");
     lua_insert(L, -2);
@@ -48,7 +46,7 @@ static void call_handler(lua_State *L, neapL__state *state, int n) {
 static void keep_first_lost(lua_State *L, neapL__state *state, int failure) {
   const neapL__failure *self = lua_touserdata(L, failure);
   if (!self->is_root || state->first_lost_pin || !state->is_running) return;
-  lua_getiuservalue(L, failure, FAILURE_ERROR);
+  lua_getiuservalue(L, failure, NEAPL__FAILURE_ERROR);
   if (lua_isnil(L, -1)) { /* a slot cannot keep nil */
     lua_pop(L, 1);
     lua_pushliteral(L, "nil");
@@ -68,8 +66,8 @@ static void report(lua_State *L, neapL__state *state) {
     call_handler(L, state, 1);
   } else {
     neapL__push_ref(L, state->on_unobserved_ref);
-    lua_getiuservalue(L, failure, FAILURE_ERROR);
-    lua_getiuservalue(L, failure, FAILURE_TASK);
+    lua_getiuservalue(L, failure, NEAPL__FAILURE_ERROR);
+    lua_getiuservalue(L, failure, NEAPL__FAILURE_TASK);
     call_handler(L, state, 2);
   }
   lua_settop(L, failure - 1);

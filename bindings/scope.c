@@ -283,12 +283,6 @@ static int run_form(lua_State *L, neapL__scope *self, bool passes_scope) {
   return form_returned(L, status, 0);
 }
 
-static void check_function(lua_State *L, int index) {
-  if (lua_isfunction(L, index)) return;
-  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) luaL_typeerror(L, index, "function");
-  lua_pop(L, 1);
-}
-
 static void check_depth(lua_State *L, neapL__state *state) {
   const neapL__task *task = neapL__current(state);
   if (!task || task->depth <= MAX_DEPTH) return;
@@ -334,11 +328,11 @@ static int scope(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   bool has_options = lua_istable(L, 1) && luaL_getmetafield(L, 1, "__call") == LUA_TNIL;
   if (!has_options && !lua_isnil(L, 1)) {
-    check_function(L, 1);
+    neapL__check_callable(L, 1);
     lua_pushnil(L);
     lua_insert(L, 1);
   }
-  check_function(L, 2);
+  neapL__check_callable(L, 2);
   check_depth(L, state);
   double seconds = has_options ? option_seconds(L) : HUGE_VAL;
   bool shield = has_options && option_shield(L);
@@ -351,7 +345,7 @@ static int scope(lua_State *L) {
 static int timed_form(lua_State *L, neapL__scope_mode mode, const char *name) {
   neapL__state *state = neapL__state_here(L);
   double seconds = neapL__check_seconds(L, 1);
-  check_function(L, 2);
+  neapL__check_callable(L, 2);
   check_depth(L, state);
   neapL__scope *self = open_scope(L, state, mode, seconds, false, name);
   lua_remove(L, 1);
@@ -371,7 +365,7 @@ static int try_for(lua_State *L) {
 /* neap.shield(fn, ...) -> ... */
 static int shield(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  check_function(L, 1);
+  neapL__check_callable(L, 1);
   check_depth(L, state);
   neapL__scope *self = open_scope(L, state, NEAPL__SHIELD, HUGE_VAL, true, "shield");
   return run_form(L, self, false);
@@ -382,7 +376,7 @@ static int group(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   bool is_form = !lua_isnone(L, 1);
   if (is_form) {
-    check_function(L, 1);
+    neapL__check_callable(L, 1);
     check_depth(L, state);
   }
   neapL__scope *self = open_scope(L, state, NEAPL__GROUP, HUGE_VAL, false, "group");
@@ -521,7 +515,7 @@ static int scope_set_shield(lua_State *L) {
 /* g:spawn(fn, ...) -> Task */
 static int scope_spawn(lua_State *L) {
   neapL__scope *self = check_scope(L, 1);
-  check_function(L, 2);
+  neapL__check_callable(L, 2);
   neapL__check_open(L, self->state);
   if (self->mode != NEAPL__GROUP)
     neapL__misuse(L, "spawn on a scope that is no group; use neap.group");

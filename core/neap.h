@@ -83,7 +83,8 @@ NEAP_API const char *neap_error_message(int code);
 /* ---- Loop ---------------------------------------------------------------------------------- */
 
 /* Allocates (ptr NULL), resizes, or frees (size 0), as realloc does; NULL when it cannot.
- * Called on the loop's thread, and by neap_loop_post on the thread that posts. */
+ * Thread: the loop's; also the one that calls neap_loop_post, and the thread pool's for what file
+ * operations read. */
 typedef void *(*neap_allocator)(void *data, void *ptr, size_t size);
 
 /* A source of time. `now` gives seconds that never go back. `idle`, if there is one, is called when
