@@ -132,7 +132,7 @@ static void failed(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__failure *failure = lua_touserdata(L, -1);
   neap_scope *owner = task->routine.owner;
   lua_pushvalue(L, -2);
-  lua_setiuservalue(L, -2, 3);
+  lua_setiuservalue(L, -2, NEAPL__FAILURE_TASK);
   failure->owner = owner;
   failure->is_root = owner == &state->loop->root;
   neap__list_unlink(&failure->link);

@@ -491,7 +491,7 @@ static void reject(lua_State *L, int index, neap_task *task) {
   neapL__state *state = neapL__state_here(L);
   neapL__failure *failure = neapL__make_failure(L, state, neapL__current(state));
   lua_pushvalue(L, index);
-  lua_setiuservalue(L, -2, 3);
+  lua_setiuservalue(L, -2, NEAPL__FAILURE_TASK);
   lua_setiuservalue(L, index, 1);
   neap__list_unlink(&failure->link);
   if (!(task->flags & NEAPL__IS_OBSERVED)) neap__list_append(&state->lost, &failure->link);

@@ -304,13 +304,16 @@ static void close_resources(neap_loop *loop) {
   }
 }
 
-/* Walks everything: for moments that are rare. */
-static bool is_valid(const neap_loop *loop) {
-  return neap__timers_is_valid(&loop->timers) && neap__node_is_valid(&loop->root.node);
+/* In checking builds: walks everything, so only at moments that are rare. */
+static void check_invariants(const neap_loop *loop) {
+#ifdef NEAP_CHECKED
+  assert(neap__timers_is_valid(&loop->timers) && neap__node_is_valid(&loop->root.node));
+#endif
+  (void)loop;
 }
 
 void neap_loop_close(neap_loop *loop) {
-  assert(is_valid(loop));
+  check_invariants(loop);
   loop->is_closing = true;
   neap__inbox_close(&loop->inbox);
   drop_all(loop);
