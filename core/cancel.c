@@ -1,6 +1,5 @@
 #include "cancel.h"
 
-#include "combine.h"
 #include "loop.h"
 
 #include <assert.h>
@@ -94,12 +93,10 @@ static neap_task *sort(neap_task *list) {
 
 /* ---- Delivery ------------------------------------------------------------------------------ */
 
-/* Whether the wait for `target` goes on: the same cancellation has reached it, and it needs time to
- * clean up (SPEC C11). */
-static bool is_kept(const neap_task *target) {
-  if (!neap__node_is_cancelled(&target->node)) return false;
-  if (target->kind->has_body) return true;
-  return target->kind->keeps_waiters && target->kind->keeps_waiters(target);
+bool neap__is_cleaning_up(const neap_task *task) {
+  if (!neap__node_is_cancelled(&task->node)) return false;
+  if (task->kind->has_body) return true;
+  return task->kind->keeps_waiters && task->kind->keeps_waiters(task);
 }
 
 static void withdraw(neap__routine *routine) {
@@ -108,7 +105,8 @@ static void withdraw(neap__routine *routine) {
 }
 
 static void deliver_to_routine(neap__routine *routine) {
-  if (routine->state == NEAP__BLOCKED && !is_kept(routine->wait.target)) withdraw(routine);
+  if (routine->state == NEAP__BLOCKED && !neap__is_cleaning_up(routine->wait.target))
+    withdraw(routine);
 }
 
 static void deliver_to_operation(neap_task *task) {
@@ -148,13 +146,17 @@ bool neap__node_cancel(neap__node *node, neap__cause *cause) {
   return true;
 }
 
-void neap__node_forget_cause(neap__node *node, neap_loop *loop) {
-  neap__cause *cause = node->cause;
-  node->cause = NULL;
+void neap__cause_forget(neap__cause *cause, neap_loop *loop) {
   if (!cause || --cause->refs > 0) return;
   if (cause->host && loop->hooks.release_cause)
     loop->hooks.release_cause(loop->hooks.data, cause->host);
   neap__memory_free(&loop->memory, cause);
+}
+
+void neap__node_forget_cause(neap__node *node, neap_loop *loop) {
+  neap__cause *cause = node->cause;
+  node->cause = NULL;
+  neap__cause_forget(cause, loop);
 }
 
 /* ---- Cycles of kept waits -------------------------------------------------------------------- */
@@ -188,7 +190,8 @@ static neap__routine *youngest_keeping_below(neap__node *top) {
 static neap__routine *next_in_chain(const neap__routine *routine) {
   if (is_joining(routine)) return youngest_keeping_below(routine->current);
   const neap_task *target = routine->wait.target;
-  while (target && !target->kind->has_body) target = neap__combine_pending_element(target);
+  while (target && !target->kind->has_body)
+    target = target->kind->awaited ? target->kind->awaited(target) : NULL;
   neap__routine *next = target ? (neap__routine *)(void *)(uintptr_t)target : NULL;
   return next && (is_keeping(next) || is_joining(next)) ? next : NULL;
 }

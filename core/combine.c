@@ -1,5 +1,6 @@
 #include "combine.h"
 
+#include "cancel.h"
 #include "loop.h"
 
 #include <assert.h>
@@ -128,17 +129,12 @@ static void cancel(neap_task *task) {
   settle(self, NEAP_CANCELLED);
 }
 
-static bool is_cleaning_up(const neap_task *element) {
-  return neap__node_is_cancelled(&element->node) &&
-         (element->kind->has_body || element->kind == &combine_kind);
-}
-
 /* Elements that the same cancellation reaches are waited for, the others are let go (SPEC C11). */
 static void reach(neap_task *task) {
   neap__combine *self = (neap__combine *)task;
   self->is_reached = true;
   for (size_t i = 0; i < self->count; i++)
-    if (!is_cleaning_up(element_task(self, i))) let_go(self, &self->elements[i]);
+    if (!neap__is_cleaning_up(element_task(self, i))) let_go(self, &self->elements[i]);
   neap__timer_disarm(&task->loop->timers, &self->timer);
   if (self->remaining > 0) return;
   end(self);
@@ -148,8 +144,16 @@ static void reach(neap_task *task) {
 static bool keeps_waiters(const neap_task *task) {
   neap__combine *self = neap__task_combine(task);
   for (size_t i = 0; i < self->count; i++)
-    if (is_waiting(&self->elements[i]) && is_cleaning_up(element_task(self, i))) return true;
+    if (is_waiting(&self->elements[i]) && neap__is_cleaning_up(element_task(self, i))) return true;
   return false;
+}
+
+/* The first element that it waits for. */
+static neap_task *awaited(const neap_task *task) {
+  neap__combine *self = neap__task_combine(task);
+  for (size_t i = 0; i < self->count; i++)
+    if (is_waiting(&self->elements[i])) return element_task(self, i);
+  return NULL;
 }
 
 static const neap_error *combine_error(const neap_task *task) {
@@ -190,16 +194,10 @@ static const neap__task_kind combine_kind = {
     .cancel = cancel,
     .reach = reach,
     .keeps_waiters = keeps_waiters,
+    .awaited = awaited,
     .error = combine_error,
     .destroy = destroy,
 };
-
-neap_task *neap__combine_pending_element(const neap_task *task) {
-  neap__combine *self = neap__task_combine(task);
-  for (size_t i = 0; self && i < self->count; i++)
-    if (is_waiting(&self->elements[i])) return element_task(self, i);
-  return NULL;
-}
 
 /* ---- Making -------------------------------------------------------------------------------- */
 

@@ -50,7 +50,4 @@ neap__combine *neap__task_combine(const neap_task *task);
 /* Settles what is on the loop's list of ended ones. */
 void neap__combine_flush(neap_loop *loop);
 
-/* The first element that is waited for, NULL for other tasks. */
-neap_task *neap__combine_pending_element(const neap_task *task);
-
 #endif

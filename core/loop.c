@@ -2,15 +2,27 @@
 
 #include "cancel.h"
 #include "combine.h"
+#include "ops/blocked.h"
 #include "ops/pause.h"
+#include "token.h"
 
 #include <assert.h>
 #include <math.h>
 
 /* ---- Turns --------------------------------------------------------------------------------- */
 
+/* For tests: the same number as was ready, in an order that is drawn, newcomers among them. */
+static int run_drawn(neap_loop *loop) {
+  int runs = 0, n = 0;
+  for (neap__runnable *runnable = loop->ready.head; runnable; runnable = runnable->next) n++;
+  for (neap__runnable *runnable; runs < n && (runnable = neap__ready_draw(&loop->ready)); runs++)
+    runnable->run(runnable);
+  return runs;
+}
+
 /* Runs what was ready when the turn began, and nothing that becomes ready meanwhile. */
 static int run_batch(neap_loop *loop) {
+  if (loop->ready.seed) return run_drawn(loop);
   neap__runnable *last = loop->ready.tail;
   int runs = 0;
   for (neap__runnable *runnable; last && (runnable = neap__ready_pop(&loop->ready)); runs++) {
@@ -148,6 +160,7 @@ neap_progress neap__loop_wait(neap_loop *loop) {
     poll_now(loop);
     return NEAP_PROGRESS;
   }
+  if (neap__blocked_notify(loop)) return NEAP_PROGRESS;
   neap_progress progress = idle(loop);
   if (progress == NEAP_IDLE && neap__break_kept_cycle(loop)) return NEAP_PROGRESS;
   return progress;
@@ -223,6 +236,7 @@ int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
   neap__list_init(&loop->ended);
   neap__list_init(&loop->dead);
   neap__list_init(&loop->resources);
+  neap__list_init(&loop->watchers);
   neap__scope_open(&loop->root, loop, NULL, false);
   loop->anchors = 1;
   int code = init_uv(loop, options->uv);
@@ -277,11 +291,12 @@ static void drop_node(neap__node *node) {
     task->kind->cancel(task);
 }
 
-/* Nobody runs any more. Tasks in the queue are dropped through the tree; a pause that was awaited is
- * nowhere else. */
+/* Nobody runs any more. Tasks in the queue are dropped through the tree; a pause that was awaited and
+ * a token that has something to say are nowhere else. */
 static void empty_queue(neap_loop *loop) {
   for (neap__runnable *runnable; (runnable = neap__ready_pop(&loop->ready));)
-    if (runnable->run == neap__pause_run) runnable->run(runnable);
+    if (runnable->run == neap__pause_run || runnable->run == neap__token_run)
+      runnable->run(runnable);
 }
 
 static void drop_all(neap_loop *loop) {
@@ -290,11 +305,11 @@ static void drop_all(neap_loop *loop) {
   neap__node *node = first_leaf(&loop->root.node);
   while (node != &loop->root.node) {
     neap__node *parent = node->parent;
-    loop->ready = (neap__ready){NULL, NULL}; /* nobody runs any more, and it may soon be freed */
+    empty_queue(loop); /* nobody runs any more, and it may soon be freed */
     drop_node(node);
     node = first_leaf(parent);
   }
-  loop->ready = (neap__ready){NULL, NULL};
+  neap__ready_clear(&loop->ready);
 }
 
 static void close_resources(neap_loop *loop) {
@@ -347,10 +362,15 @@ double neap_loop_now(neap_loop *loop) {
   return neap__loop_now(loop);
 }
 
-int neap_loop_set_clock(neap_loop *loop, neap_clock *clock) {
-  if (loop->timers.count > 0) return NEAP_EMISUSE;
+void neap_loop_set_clock(neap_loop *loop, neap_clock *clock) {
+  double before = neap__loop_now(loop);
   loop->clock = clock ? clock : &loop->monotonic;
-  return 0;
+  neap__timers_shift(&loop->timers, neap__loop_now(loop) - before);
+  note_pending(loop);
+}
+
+void neap_loop_set_schedule(neap_loop *loop, uint64_t seed) {
+  loop->ready.seed = seed;
 }
 
 void neap_loop_hold(neap_loop *loop) {

@@ -36,6 +36,7 @@ struct neap_loop {
   neap__list ended;       /* combined tasks whose elements decide it; settled flat */
   neap__list dead;        /* combined tasks without references; freed flat */
   neap__list resources;
+  neap__list watchers; /* operations that wait until nothing is ready */
   neap__inbox inbox;
   neap__hooks hooks;
   char *read_buffer; /* where sockets are read into; made when first needed */

@@ -47,6 +47,8 @@ typedef struct neap_loop neap_loop;
 typedef struct neap_task neap_task;
 typedef struct neap_scope neap_scope;
 typedef struct neap_clock neap_clock;
+typedef struct neap_queue neap_queue;
+typedef struct neap_token neap_token;
 
 /* ---- Errors -------------------------------------------------------------------------------- */
 
@@ -130,8 +132,9 @@ NEAP_API uv_loop_t *neap_loop_uv(neap_loop *loop);
 /* Seconds, of the loop's clock. */
 NEAP_API double neap_loop_now(neap_loop *loop);
 
-/* Replaces the clock (NULL: the monotonic clock). Only while no deadline is pending: NEAP_EMISUSE. */
-NEAP_API int neap_loop_set_clock(neap_loop *loop, neap_clock *clock);
+/* Replaces the clock (NULL: the monotonic clock). Deadlines that are pending keep the time that is
+ * left to them. */
+NEAP_API void neap_loop_set_clock(neap_loop *loop, neap_clock *clock);
 
 typedef enum neap_progress {
   NEAP_PROGRESS, /* something ran, or time or I/O moved on */
@@ -170,6 +173,14 @@ NEAP_API neap_stats neap_loop_stats(const neap_loop *loop);
 /* For tests: lets the n-th allocation from now fail, and with `persist` all that follow it. 0 ends
  * it. Returns whether a failure was delivered since the last call. */
 NEAP_API bool neap_loop_fail_allocation(neap_loop *loop, unsigned long n, bool persist);
+
+/* For tests: runs what is ready in an order drawn from `seed`, another one for each, instead of first
+ * in, first out. 0: in order again. What a program relies on must hold for every seed. */
+NEAP_API void neap_loop_set_schedule(neap_loop *loop, uint64_t seed);
+
+/* For tests: a task that is done when nothing is ready to run, before the loop waits for I/O and
+ * before a virtual clock moves. UV_ENOMEM. Owner: the caller has one reference. */
+NEAP_API int neap_loop_all_blocked(neap_loop *loop, neap_task **task);
 
 /* ---- Tasks --------------------------------------------------------------------------------- */
 
@@ -256,6 +267,72 @@ NEAP_API bool neap_scope_timed_out(const neap_scope *scope);
 /* Leaves the innermost scope. True: tasks in it still run; return NEAP_STEP_WAIT and call it again
  * when resumed. False: it is closed and freed. */
 NEAP_API bool neap_scope_exit(neap_task *self, neap_scope *scope);
+
+/* ---- Tokens -------------------------------------------------------------------------------- */
+
+/* A token carries a request of cancellation to code that whoever cancels did not start. Its
+ * registrations are called once, the youngest first, when it is cancelled. */
+
+/* Makes a token. UV_ENOMEM. Owner: the caller has one reference. */
+NEAP_API int neap_token_new(neap_loop *loop, neap_token **token);
+
+NEAP_API neap_token *neap_token_ref(neap_token *token);
+/* Drops a reference. With the last one what is registered is forgotten, without being called. */
+NEAP_API void neap_token_unref(neap_token *token);
+
+/* Cancels it and calls what is registered before it returns; true the first time. */
+NEAP_API bool neap_token_cancel(neap_token *token);
+/* Cancels it after `seconds`, counted from now; HUGE_VAL: not any more. The last call counts. UV_EINVAL
+ * for a negative duration or NaN, UV_ENOMEM. A token without references is not cancelled. */
+NEAP_API int neap_token_cancel_after(neap_token *token, double seconds);
+
+NEAP_API bool neap_token_is_cancelled(const neap_token *token);
+/* Whether it was its own time limit. */
+NEAP_API bool neap_token_timed_out(const neap_token *token);
+
+/* A place among the registrations of a token, in memory of the caller, who sets `call` and `data`. */
+typedef struct neap_registration neap_registration;
+struct neap_registration {
+  void (*call)(neap_registration *registration);
+  void *data;
+  neap_token *token; /* NULL: not registered. This and what follows is the token's */
+  void *link[2];
+};
+
+/* Registers; calls at once if the token is cancelled. Borrowed until it is called, unregistered, or
+ * the token is gone. A call may register, unregister and cancel whatever it likes. */
+NEAP_API void neap_token_register(neap_token *token, neap_registration *registration);
+/* True if it was registered and is not any more; false if it has been called, or its token is gone. */
+NEAP_API bool neap_token_unregister(neap_registration *registration);
+
+/* The token of a scope, cancelled when the scope is, by whomever; its registrations are called in the
+ * next turn. UV_ENOMEM. Owner: the caller has one reference. */
+NEAP_API int neap_scope_token(neap_scope *scope, neap_token **token);
+
+/* A registration that cancels `scope`; unregister it before the scope is left. */
+NEAP_API void neap_token_cancel_scope(neap_token *token, neap_scope *scope,
+                                      neap_registration *registration);
+
+/* ---- Wait queues --------------------------------------------------------------------------- */
+
+/* Tasks that wait for their turn, first come, first served: what a semaphore, a channel or a pool of
+ * connections is made of. */
+
+/* Owner: the caller, who ends it with neap_queue_free. UV_ENOMEM. */
+NEAP_API int neap_queue_new(neap_loop *loop, neap_queue **queue);
+/* What still waits is cancelled. */
+NEAP_API void neap_queue_free(neap_queue *queue);
+
+/* How many wait. */
+NEAP_API size_t neap_queue_count(const neap_queue *queue);
+
+/* A task that is done when it was woken. Owner: the caller has one reference; dropping the last one
+ * gives up the place, as cancelling does. In a cancelled scope it is cancelled. UV_ENOMEM. */
+NEAP_API int neap_queue_wait(neap_queue *queue, neap_task **task);
+
+/* Ends the first wait: its task is done, with `value` as its neap_task_value. False: nobody waits,
+ * and nothing was handed over. Runs no task. */
+NEAP_API bool neap_queue_wake(neap_queue *queue, void *value);
 
 /* ---- Operations ---------------------------------------------------------------------------- */
 

@@ -8,7 +8,9 @@
 
 static void on_deadline(neap__timer *timer) {
   neap_scope *scope = NEAP__CONTAINER(timer, neap_scope, deadline);
-  if (neap__node_cancel(&scope->node, NULL)) scope->timed_out = true;
+  if (scope->node.is_requested) return;
+  scope->timed_out = true;
+  neap__node_cancel(&scope->node, NULL);
 }
 
 void neap__scope_open(neap_scope *scope, neap_loop *loop, neap__routine *routine, bool shield) {

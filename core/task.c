@@ -116,6 +116,28 @@ void neap__routine_end(neap__routine *routine, neap_status status) {
   leave_owner(routine);
 }
 
+void neap__routine_park(neap__routine *routine) {
+  neap__node *node = &routine->task.node;
+  assert(routine->state == NEAP__RUNNING);
+  routine->state = NEAP__PARKED;
+  routine->task.loop->tasks--;
+  neap__node_hand_over_tasks(node);
+  neap__node_detach(node);
+  neap__node_changed(node);
+  leave_owner(routine);
+  routine->owner = NULL;
+}
+
+void neap__routine_adopt(neap__routine *routine, neap__node *parent, neap_scope *owner) {
+  neap__node *node = &routine->task.node;
+  assert(routine->state == NEAP__PARKED && !node->parent);
+  routine->owner = owner;
+  if (owner) owner->live++;
+  routine->task.loop->tasks++;
+  neap__node_hang(node, parent);
+  neap__node_changed(node);
+}
+
 void neap__routine_wake(neap__routine *routine, neap__wake_reason reason) {
   assert(routine->state != NEAP__READY && routine->state != NEAP__ENDED);
   routine->state = NEAP__READY;
@@ -156,7 +178,7 @@ bool neap_task_cancel_requested(const neap_task *task) {
 
 bool neap_task_cancel(neap_task *task) {
   if (task->status != NEAP_PENDING) return false;
-  if (task->kind->has_body) return neap__node_cancel(&task->node, NULL);
+  if (task->kind->has_body || task->kind->has_below) return neap__node_cancel(&task->node, NULL);
   task->kind->cancel(task);
   return true;
 }

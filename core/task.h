@@ -25,6 +25,8 @@ struct neap__wait {
 struct neap__task_kind {
   const char *name;
   bool has_body; /* it is a neap__routine */
+  /* Others: t:cancel() is a request to what hangs below it, and ends it when that has ended. */
+  bool has_below;
   /* Bodies: runs until the body waits or ends. */
   void (*resume)(neap__routine *routine);
   /* Bodies: the loop closes; ends it without running it. */
@@ -38,6 +40,8 @@ struct neap__task_kind {
   /* Whether a waiter that the same cancellation reaches goes on waiting for this one. NULL: no.
    * (Bodies: always.) */
   bool (*keeps_waiters)(const neap_task *task);
+  /* The task that it waits for, NULL if none. NULL: it waits for none. */
+  neap_task *(*awaited)(const neap_task *task);
   const neap_error *(*error)(const neap_task *task);
   void *(*value)(const neap_task *task);
   /* The last reference is gone. NULL: the memory belongs to the host. */
@@ -53,9 +57,9 @@ struct neap_task {
   neap_task *deliver_next; /* used while a cancellation is delivered */
   uint64_t id;
   uint32_t refs;
-  uint32_t host; /* for the bindings: what they keep for a pending task */
+  uint32_t host;  /* for the bindings: what they keep for a pending task */
+  uint16_t flags; /* for the bindings */
   uint8_t status;
-  uint8_t flags;    /* for the bindings */
   bool was_reached; /* cancelled by a scope around it, not on its own account */
 };
 
@@ -64,6 +68,7 @@ typedef enum neap__routine_state {
   NEAP__READY,   /* in the ready queue */
   NEAP__RUNNING, /* current, or it is starting a child */
   NEAP__BLOCKED, /* waits for `wait.target`, or joins */
+  NEAP__PARKED,  /* a producer between pulls: off the tree, or waiting for its turn in it */
   NEAP__ENDED
 } neap__routine_state;
 
@@ -120,6 +125,13 @@ void neap__routine_init(neap__routine *routine, neap_loop *loop, const neap__tas
 
 /* Settles the task, forgets it with its owner, and wakes the owner if it was the last one. */
 void neap__routine_end(neap__routine *routine, neap_status status);
+
+/* For producers, which run only while somebody pulls: takes a running routine off the tree and its
+ * owner. What it has started outside of its explicit scopes stays with who pulls. */
+void neap__routine_park(neap__routine *routine);
+/* Hangs a parked routine below `parent` again, owned by `owner` (NULL: by nobody); it is still to be
+ * resumed. */
+void neap__routine_adopt(neap__routine *routine, neap__node *parent, neap_scope *owner);
 
 /* Whether a runnable is a routine. */
 bool neap__is_routine(const neap__runnable *runnable);

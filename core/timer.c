@@ -10,7 +10,8 @@ void neap__timers_init(neap__timers *timers, neap__memory *memory) {
 }
 
 void neap__timers_deinit(neap__timers *timers) {
-  assert(timers->count == 0);
+  for (size_t i = 0; i < timers->count; i++) timers->heap[i]->place = 0;
+  timers->count = 0;
   neap__memory_free(timers->memory, timers->heap);
   timers->heap = NULL;
 }
@@ -95,6 +96,12 @@ void neap__timer_disarm(neap__timers *timers, neap__timer *timer) {
       sift_down(timers, index, last);
   }
   shrink(timers);
+}
+
+void neap__timers_shift(neap__timers *timers, double by) {
+  for (size_t i = 0; i < timers->count; i++) timers->heap[i]->deadline += by;
+  /* Rounding may have made two of them equal. */
+  for (size_t i = timers->count; i-- > 0;) sift_down(timers, i, timers->heap[i]);
 }
 
 double neap__timers_next(const neap__timers *timers) {

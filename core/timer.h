@@ -20,6 +20,7 @@ typedef struct neap__timers {
 } neap__timers;
 
 void neap__timers_init(neap__timers *timers, neap__memory *memory);
+/* What is still armed is not any more. */
 void neap__timers_deinit(neap__timers *timers);
 
 static inline bool neap__timer_is_armed(const neap__timer *timer) {
@@ -36,6 +37,9 @@ double neap__timers_next(const neap__timers *timers);
 /* Fires what is due at `now`, in order; what these calls arm waits for the next call. Returns how
  * many fired. */
 size_t neap__timers_fire(neap__timers *timers, double now);
+
+/* Moves all deadlines by so many seconds. */
+void neap__timers_shift(neap__timers *timers, double by);
 
 /* Walks the whole heap. For checking builds. */
 bool neap__timers_is_valid(const neap__timers *timers);

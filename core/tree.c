@@ -42,6 +42,11 @@ void neap__node_attach(neap__node *node, neap__node *parent) {
   neap__node_refresh(node);
 }
 
+void neap__node_hang(neap__node *node, neap__node *parent) {
+  assert(!node->parent);
+  link_last(node, parent);
+}
+
 void neap__node_detach(neap__node *node) {
   if (node->parent) unlink_child(node);
 }
@@ -58,24 +63,35 @@ neap__node *neap__node_next(neap__node *node, const neap__node *top) {
   return node->last_child ? neap__node_first_child(node) : neap__node_skip(node, top);
 }
 
+/* `node` is about to go: the request lives on in each child, so that nothing below changes its mind;
+ * only the name of the scope that answers for it does. */
+static void hand_over(neap__node *node, neap__node *child) {
+  unlink_child(child);
+  link_last(child, node->parent);
+  if (child->cancelled_by != node) return;
+  child->is_requested = child->is_inherited = true;
+  if (!child->cause && node->cause) {
+    child->cause = node->cause;
+    child->cause->refs++;
+  }
+  for (neap__node *below = child; below;) {
+    bool changed = neap__node_refresh(below);
+    below = changed ? neap__node_next(below, child) : neap__node_skip(below, child);
+  }
+}
+
 void neap__node_hand_over(neap__node *node) {
-  neap__node *child;
   assert(!node->is_shield); /* what it kept out would have to be delivered */
-  while ((child = neap__node_first_child(node))) {
-    unlink_child(child);
-    link_last(child, node->parent);
-    if (child->cancelled_by != node) continue;
-    /* `node` is about to go: the request lives on in each child, so that nothing below changes its
-     * mind; only the name of the scope that answers for it does. */
-    child->is_requested = child->is_inherited = true;
-    if (!child->cause && node->cause) {
-      child->cause = node->cause;
-      child->cause->refs++;
-    }
-    for (neap__node *below = child; below;) {
-      bool changed = neap__node_refresh(below);
-      below = changed ? neap__node_next(below, child) : neap__node_skip(below, child);
-    }
+  while (node->last_child) hand_over(node, neap__node_first_child(node));
+}
+
+void neap__node_hand_over_tasks(neap__node *node) {
+  neap__node *child = neap__node_first_child(node), *last = node->last_child;
+  assert(!node->is_shield);
+  while (child) {
+    neap__node *next = child == last ? NULL : child->next;
+    if (child->kind == NEAP__NODE_TASK) hand_over(node, child);
+    child = next;
   }
 }
 

@@ -35,6 +35,8 @@ void neap__node_init(neap__node *node, neap__node_kind kind);
 
 /* Hangs a detached node under `parent` as its last child; it sees the parent's cancellation. */
 void neap__node_attach(neap__node *node, neap__node *parent);
+/* The same for a node with nodes below it, which do not see it yet: neap__node_changed follows. */
+void neap__node_hang(neap__node *node, neap__node *parent);
 void neap__node_detach(neap__node *node);
 
 static inline neap__node *neap__node_first_child(const neap__node *node) {
@@ -55,6 +57,9 @@ bool neap__node_refresh(neap__node *node);
 
 /* Hangs the children of `node`, no shield, under its parent. What `node` itself had cancelled stays so. */
 void neap__node_hand_over(neap__node *node);
+
+/* Hangs only the tasks among its children under its parent, not its scopes. */
+void neap__node_hand_over_tasks(neap__node *node);
 
 /* Whether the invariant holds for `node` and all below it. For checking builds. */
 bool neap__node_is_valid(const neap__node *node);
