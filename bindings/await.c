@@ -6,6 +6,7 @@
 #include "error.h"
 #include "operations.h"
 #include "report.h"
+#include "stream.h"
 
 #include <string.h>
 
@@ -157,8 +158,7 @@ static int throw_cut_off(lua_State *L, neapL__state *state, size_t written) {
   lua_setfield(L, -2, "reason");
   lua_pushinteger(L, (lua_Integer)written);
   lua_setfield(L, -2, "written");
-  neapL__push_ref(L, state->cancelled_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->cancelled_meta);
   return lua_error(L);
 }
 
@@ -233,16 +233,20 @@ static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int in
   return lua_yieldk(L, 0, index, resumed);
 }
 
-/* Awaiting without waiting: one load for each thing that could be in the way. */
-static int await_complete(lua_State *L, neapL__state *state, neapL__task *task,
-                          const neapL__handle *handle, int index) {
+bool neapL__may_go_on(neapL__state *state, const neapL__task *task) {
   if (state->streak_of != task) {
     state->streak_of = task;
     state->streak = 0;
   }
-  if (++state->streak >= MAX_STREAK) return give_way(L, state, task, index);
-  if (handle->task->status != NEAP_DONE || !(handle->task->flags & NEAPL__HAS_ONE))
-    return deliver(L, state, index);
+  return ++state->streak < MAX_STREAK;
+}
+
+/* Awaiting without waiting: one load for each thing that could be in the way. */
+static int await_complete(lua_State *L, neapL__state *state, neapL__task *task,
+                          const neapL__handle *handle, int index) {
+  if (!neapL__may_go_on(state, task)) return give_way(L, state, task, index);
+  bool is_plain = (handle->task->flags & (NEAPL__HAS_ONE | NEAPL__IS_ITEM)) == NEAPL__HAS_ONE;
+  if (handle->task->status != NEAP_DONE || !is_plain) return deliver(L, state, index);
   lua_getiuservalue(L, index, 1); /* one result: 10 ns less than by way of deliver */
   return 1;
 }
@@ -306,6 +310,7 @@ static int is_cancelling(lua_State *L) {
 
 static bool must_pass(lua_State *L, neapL__state *state) {
   const neapL__task *task = neapL__current(state);
+  if (neapL__is_close_signal(L, state, -1)) return true;
   return task && neap__routine_is_cancelled(&task->routine) &&
          neapL__is_cancelled_object(L, state, -1);
 }

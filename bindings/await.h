@@ -14,6 +14,10 @@ int neapL__raise_cancelled(lua_State *L, neapL__state *state);
 /* The current task if L is its coroutine and may wait; else raises what is wrong, by name. */
 neapL__task *neapL__check_awaiting(lua_State *L, neapL__state *state);
 
+/* Before going on without a wait: false if the task has done so too often in a row, and should give
+ * way to the others (SPEC 153), as neapL__await does. */
+bool neapL__may_go_on(neapL__state *state, const neapL__task *task);
+
 extern const luaL_Reg neapL__await_functions[];
 
 #endif

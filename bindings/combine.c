@@ -137,8 +137,7 @@ static int combine(lua_State *L, const neapL__row *row, neap__combine_mode mode,
   return 1;
 }
 
-/* A copy of the list at 1, with all its elements checked. */
-static void copy_list(lua_State *L) {
+void neapL__copy_tasks(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   lua_Integer n = luaL_len(L, 1);
@@ -155,19 +154,19 @@ static void copy_list(lua_State *L) {
 
 /* neap.all(list) -> Task of {n =, ...} */
 static int all(lua_State *L) {
-  copy_list(L);
+  neapL__copy_tasks(L);
   return combine(L, &all_row, NEAP__ALL, HUGE_VAL, NULL);
 }
 
 /* neap.all_packed(list) -> Task of {n =, {n =, ...}, ...} */
 static int all_packed(lua_State *L) {
-  copy_list(L);
+  neapL__copy_tasks(L);
   return combine(L, &all_packed_row, NEAP__ALL, HUGE_VAL, NULL);
 }
 
 /* neap.any(list) -> Task of the first task that ends, and its index */
 static int any(lua_State *L) {
-  copy_list(L);
+  neapL__copy_tasks(L);
   luaL_argcheck(L, lua_rawlen(L, 2) > 0, 1, "the list is empty: nothing would ever end it");
   return combine(L, &any_row, NEAP__ANY, HUGE_VAL, NULL);
 }

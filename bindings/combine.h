@@ -4,6 +4,10 @@
 
 #include "state.h"
 
+/* Pushes a copy of the list at 1, whose elements are Tasks; raises an argument error otherwise.
+ * [-0, +1, m] */
+void neapL__copy_tasks(lua_State *L);
+
 extern const luaL_Reg neapL__combine_functions[];
 
 #endif

@@ -2,8 +2,10 @@
 
 #include "../core/cancel.h"
 #include "await.h"
+#include "locals.h"
 #include "report.h"
 #include "scope.h"
+#include "stream.h"
 #include "watch.h"
 
 #include <assert.h>
@@ -60,6 +62,11 @@ static bool is_own_cancelled(lua_State *L, neapL__state *state, neapL__task *tas
  * the Task there: the reason, or the failure. */
 static void body_failed(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__error_arrived(L, state, task);
+  if (neapL__is_close_signal(L, state,
+                             -1)) { /* its stream was closed: the end that was asked for */
+    lua_pop(L, 1);
+    return;
+  }
   if (is_own_cancelled(L, state, task, -1)) {
     task->routine.task.flags |= NEAPL__IS_CANCELLED;
     lua_pop(L, 1);
@@ -198,13 +205,12 @@ static neap_status take_outcome_safely(neapL__state *state, neapL__task *task, i
 static void forget(lua_State *L, neapL__state *state, neapL__task *task) {
   if (task->has_cancelled) neapL__forget_cancelled(L, state, &task->routine.task.node);
   if (task->has_captures) neapL__forget_captures(L, state, task);
+  neapL__forget_locals(state, task);
 }
 
 static void leave_scopes(neapL__state *state, neapL__task *task) {
   for (neap_scope *scope; (scope = neap__routine_scope(&task->routine));) {
-    neap__scope_abandon(scope);
-    neapL__slot_free(state->aux, &state->pins, scope->host);
-    scope->host = 0;
+    neapL__scope_abandon(state, scope);
   }
 }
 
@@ -238,6 +244,7 @@ static void ended(neapL__state *state, neapL__task *task, int status) {
     outcome = take_raw_error(task);
   }
   end(state, task, outcome);
+  if (task->is_producer) neapL__producer_ended(co.thread, 1, state, task);
   release(state, co);
 }
 
@@ -266,6 +273,7 @@ static void fail_yielder(neapL__state *state, neapL__task *task) {
   revive(state, task);
   if (is_made) task->routine.task.flags |= NEAPL__HAS_FAILURE;
   end(state, task, is_made ? take_outcome_safely(state, task, 1) : take_raw_error(task));
+  if (task->is_producer) neapL__producer_ended(co.thread, 1, state, task);
   release(state, co);
 }
 
@@ -337,13 +345,22 @@ static void prepare(lua_State *L, neapL__task *task, int n) {
   task->arguments = n + BODY_FIRST;
 }
 
-static neapL__task *new_task(lua_State *L, neapL__state *state, int n, neapL__start where) {
-  neapL__task *task = neapL__new_embedded(L, state, sizeof *task);
+neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int n, neapL__start where,
+                             size_t size) {
+  neapL__task *task = neapL__new_embedded(L, state, size, 1);
+  neapL__push_locals(L, state);
+  bool has_locals = !lua_isnil(L, -1);
+  if (has_locals) neapL__reserve_locals(L, state);
   neapL__coroutine co = acquire(L, state);
   if (!lua_checkstack(co.thread, n + 8)) {
     release(state, co);
     luaL_error(L, "not enough memory: too many arguments for a task");
   }
+  task->locals = 0;
+  if (has_locals)
+    neapL__set_locals(L, state, task);
+  else
+    lua_pop(L, 1);
   task->co = co;
   task->handle = (neapL__handle){&task->routine.task, NULL};
   task->starter = NULL;
@@ -352,7 +369,7 @@ static neapL__task *new_task(lua_State *L, neapL__state *state, int n, neapL__st
   task->depth = 1;
   task->rethrown = NULL;
   task->in_group = where.in_group;
-  task->has_cancelled = task->has_captures = false;
+  task->has_cancelled = task->has_captures = task->is_producer = false;
   neap__list_append(&state->bodies, (neap__list_init(&task->link), &task->link));
   neap__routine_init(&task->routine, state->loop, &body_kind, where.parent, where.owner);
   neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
@@ -368,23 +385,26 @@ static int started(lua_State *L, int status, lua_KContext context) {
   return 1;
 }
 
-int neapL__start_task(lua_State *L, neapL__state *state, int n, neapL__start where) {
-  neapL__task *child = new_task(L, state, n, where);
-  if (where.is_watched) neapL__watch(L, state);
-  neapL__task *current = neapL__current(state);
-  if (where.is_queued) {
-    neap__routine_wake(&child->routine, NEAP__WAKE_START);
-    return 1;
-  }
+int neapL__run_now(lua_State *L, neapL__state *state, neapL__task *task, lua_KFunction next,
+                   lua_KContext context) {
+  const neapL__task *current = neapL__current(state);
   bool can_yield = current && current->co.thread == L && lua_isyieldable(L);
   if (can_yield && state->nesting >= NEST_SHALLOW) {
-    state->start_request = child;
-    return lua_yieldk(L, 0, 0, started);
+    state->start_request = task;
+    return lua_yieldk(L, 0, context, next);
   }
   if (state->nesting < NEST_DEEP)
-    run(state, L, child);
+    run(state, L, task);
   else
-    neap__routine_wake(&child->routine, NEAP__WAKE_START);
+    neap__routine_wake(&task->routine, NEAP__WAKE_START);
+  return next(L, LUA_OK, context);
+}
+
+int neapL__start_task(lua_State *L, neapL__state *state, int n, neapL__start where) {
+  neapL__task *child = neapL__new_task(L, state, n, where, sizeof *child);
+  if (where.is_watched) neapL__watch(L, state);
+  if (!where.is_queued) return neapL__run_now(L, state, child, started, 0);
+  neap__routine_wake(&child->routine, NEAP__WAKE_START);
   return 1;
 }
 
@@ -473,6 +493,7 @@ void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task) {
     state->loop->current = outer;
   }
   end(state, task, NEAP_CANCELLED);
+  if (task->is_producer) neapL__producer_ended(L, lua_gettop(L), state, task);
   if (is_closable) release(state, co);
   lua_pop(L, 1);
 }
@@ -481,6 +502,14 @@ void neapL__close_bodies(lua_State *L, neapL__state *state) {
   neap__ready_remove(&state->loop->ready, is_any_body, NULL);
   while (!neap__list_is_empty(&state->bodies))
     neapL__close_body(L, state, NEAP__CONTAINER(state->bodies.prev, neapL__task, link));
+}
+
+void neapL__close_parked(lua_State *L, neapL__state *state) {
+  while (!neap__list_is_empty(&state->parked)) {
+    neapL__task *task = NEAP__CONTAINER(state->parked.prev, neapL__task, link);
+    neap__routine_adopt(&task->routine, &state->loop->root.node, NULL);
+    neapL__close_body(L, state, task);
+  }
 }
 
 const luaL_Reg neapL__coroutine_functions[] = {

@@ -18,8 +18,20 @@ typedef struct neapL__start {
  * Returns like a C function with the Task as its result (it may yield). [-(n+1), +1, m] */
 int neapL__start_task(lua_State *L, neapL__state *state, int n, neapL__start where);
 
+/* Makes the task without running it; its Task is pushed in a userdata of `size`, which begins with
+ * neapL__task; what follows is the caller's to set. [-(n+1), +1, m] */
+neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int n, neapL__start where,
+                             size_t size);
+
+/* Runs a task that is new or parked, to its next wait, before the caller goes on. Returns like a C
+ * function: `next` is called then, at once or after a yield, with the frame as it is. [-0, +0, m] */
+int neapL__run_now(lua_State *L, neapL__state *state, neapL__task *task, lua_KFunction next,
+                   lua_KContext context);
+
 /* Closes all bodies, the youngest first, without resuming them. */
 void neapL__close_bodies(lua_State *L, neapL__state *state);
+/* ... and the producers that nobody pulls. */
+void neapL__close_parked(lua_State *L, neapL__state *state);
 /* Closes one: its to-be-closed variables run, but cannot wait. */
 void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task);
 

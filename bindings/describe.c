@@ -20,7 +20,20 @@ void neapL__push_label(lua_State *L, neapL__state *state, neapL__task *task) {
   lua_concat(L, 2);
 }
 
-/* The Task that a suspended coroutine awaits is the first argument of the function it waits in. */
+/* Pushes the Task of `target` if it is in the frame of the function that the thread waits in. */
+static bool push_from_frame(lua_State *L, neapL__state *state, lua_State *thread,
+                            const neap_task *target) {
+  if (!lua_checkstack(thread, 1)) return false;
+  for (int i = lua_gettop(thread); i > 0; i--) {
+    lua_pushvalue(thread, i);
+    lua_xmove(thread, L, 1);
+    const neapL__handle *handle = neapL__to_handle(L, state, -1);
+    if (handle && handle->task == target) return true;
+    lua_pop(L, 1);
+  }
+  return false;
+}
+
 static void push_target(lua_State *L, neapL__state *state, neapL__task *task) {
   const neap_task *target = task->routine.wait.target;
   lua_State *thread = task->co.thread;
@@ -32,20 +45,14 @@ static void push_target(lua_State *L, neapL__state *state, neapL__task *task) {
     lua_concat(L, 2);
     return;
   }
-  if (!lua_checkstack(thread, 1) || lua_gettop(thread) < 1) return;
-  lua_pushvalue(thread, 1);
-  lua_xmove(thread, L, 1);
-  const neapL__handle *handle = neapL__to_handle(L, state, -1);
-  if (handle && handle->task == target) {
-    if (handle->row) {
-      lua_pushfstring(L, "awaits %s", handle->row->name);
-      lua_replace(L, -3);
-    }
-    push_quoted_name(L, state);
-    lua_concat(L, 2);
-  } else {
-    lua_pop(L, 1);
+  if (!push_from_frame(L, state, thread, target)) return;
+  const neapL__handle *handle = lua_touserdata(L, -1);
+  if (handle->row) {
+    lua_pushfstring(L, "awaits %s", handle->row->name);
+    lua_replace(L, -3);
   }
+  push_quoted_name(L, state);
+  lua_concat(L, 2);
 }
 
 static void push_state(lua_State *L, neapL__state *state, neapL__task *task) {

@@ -15,8 +15,7 @@ void neapL__push_new_error(lua_State *L, neapL__state *state, const char *code,
   lua_setfield(L, -2, "code");
   lua_pushstring(L, message);
   lua_setfield(L, -2, "message");
-  neapL__push_ref(L, state->error_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->error_meta);
 }
 
 static void set_string(lua_State *L, const char *field, const char *value) {
@@ -116,10 +115,7 @@ NEAPL__NORETURN int neapL__misuse(lua_State *L, const char *format, ...) {
 /* ---- neap.Cancelled ------------------------------------------------------------------------ */
 
 bool neapL__is_cancelled_object(lua_State *L, const neapL__state *state, int index) {
-  if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) return false;
-  bool is_it = lua_topointer(L, -1) == state->cancelled_meta;
-  lua_pop(L, 1);
-  return is_it;
+  return lua_type(L, index) == LUA_TTABLE && neapL__has_meta(L, index, &state->cancelled_meta);
 }
 
 /* The loop's root is cancelled by a deadlock only; it is no object of Lua's. */
@@ -132,7 +128,7 @@ void neapL__push_node_reason(lua_State *L, neapL__state *state, neap__node *node
     neapL__slot_push(L, &state->pins, node->cause->host);
   else if (is_root(state, node))
     lua_pushliteral(L, "deadlock");
-  else if (node->kind == NEAP__NODE_SCOPE && neap__node_scope(node)->timed_out)
+  else if (node->kind == NEAP__NODE_SCOPE && neapL__scope_timed_out(neap__node_scope(node)))
     lua_pushliteral(L, "timeout");
   else
     lua_pushnil(L);
@@ -143,13 +139,16 @@ static void push_node_owner(lua_State *L, neapL__state *state, neap__node *node)
     lua_pushnil(L);
   else if (node->kind == NEAP__NODE_SCOPE)
     neapL__slot_push(L, &state->pins, neap__node_scope(node)->host);
-  else
+  else if (neap__node_task(node)->kind->has_body)
     neapL__push_body_task(L, neapL__task_of(neap__task_routine(neap__node_task(node))));
+  else
+    neapL__slot_push(L, &state->pins, neap__node_task(node)->host); /* the pull of a stream */
 }
 
-/* So that it is forgotten when the node ends; the root's is by the end of the run. */
+/* So that it is forgotten when the node ends; the root's is by the end of the run, a pull's always. */
 static void mark_has_cancelled(const neapL__state *state, neap__node *node) {
   if (is_root(state, node)) return;
+  if (node->kind == NEAP__NODE_TASK && !neap__node_task(node)->kind->has_body) return;
   if (node->kind == NEAP__NODE_SCOPE)
     ((neapL__scope *)neap__node_scope(node))->has_cancelled = true;
   else
@@ -168,8 +167,7 @@ void neapL__push_cancelled(lua_State *L, neapL__state *state, neap__node *node) 
   lua_setfield(L, -2, "scope");
   neapL__push_node_reason(L, state, node);
   lua_setfield(L, -2, "reason");
-  neapL__push_ref(L, state->cancelled_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->cancelled_meta);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, node);
   mark_has_cancelled(state, node);
@@ -217,8 +215,7 @@ static neapL__failure *new_failure(lua_State *L, neapL__state *state) {
   neapL__failure *failure = lua_newuserdatauv(L, sizeof *failure, 3);
   *failure = (neapL__failure){.state = state};
   neap__list_init(&failure->link);
-  neapL__push_ref(L, state->failure_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->failure_meta);
   neapL__push_ref(L, state->failures_ref);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, failure);
@@ -428,15 +425,13 @@ static void allow_getmetatable(lua_State *L) {
 }
 
 void neapL__open_errors(lua_State *L, neapL__state *state) {
-  state->error_meta_ref = neapL__class(L, "neap.Error", error_metamethods, NULL);
-  state->error_meta = lua_topointer(L, -1);
+  neapL__class(L, &state->error_meta, "neap.Error", error_metamethods, NULL);
   allow_getmetatable(L);
   lua_pop(L, 1);
-  state->cancelled_meta_ref = neapL__class(L, "neap.Cancelled", cancelled_metamethods, NULL);
-  state->cancelled_meta = lua_topointer(L, -1);
+  neapL__class(L, &state->cancelled_meta, "neap.Cancelled", cancelled_metamethods, NULL);
   allow_getmetatable(L);
   lua_pop(L, 1);
-  state->failure_meta_ref = neapL__class(L, "neap.Failure", failure_metamethods, NULL);
+  neapL__class(L, &state->failure_meta, "neap.Failure", failure_metamethods, NULL);
   lua_pop(L, 1);
 }
 

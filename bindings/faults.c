@@ -18,7 +18,7 @@ static wrapper *get_wrapper(lua_State *L) {
   return lua_getallocf(L, &data) == failing_allocate ? data : NULL;
 }
 
-static void unwrap(lua_State *L) {
+void neapL__end_faults(lua_State *L) {
   const wrapper *self = get_wrapper(L);
   if (self) lua_setallocf(L, self->allocate, self->data);
 }
@@ -30,7 +30,7 @@ static int fail_allocation(lua_State *L) {
   unsigned long n = (unsigned long)luaL_optinteger(L, 1, 0);
   bool persist = lua_toboolean(L, 2);
   bool has_fired = neap_loop_fail_allocation(state->loop, 0, false);
-  unwrap(L);
+  neapL__end_faults(L);
   lua_pushboolean(L, has_fired);
   if (n == 0) return 1;
   lua_getfield(L, LUA_REGISTRYINDEX, "neap.faults");
@@ -74,5 +74,13 @@ static int stats(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg neapL__fault_functions[] = {
-    {"fail_allocation", fail_allocation}, {"stats", stats}, {NULL, NULL}};
+/* core.set_schedule(seed): the order in which what is ready runs; 0: in order */
+static int set_schedule(lua_State *L) {
+  neap_loop_set_schedule(neapL__state_here(L)->loop, (uint64_t)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+const luaL_Reg neapL__fault_functions[] = {{"fail_allocation", fail_allocation},
+                                           {"stats", stats},
+                                           {"set_schedule", set_schedule},
+                                           {NULL, NULL}};

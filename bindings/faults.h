@@ -4,6 +4,9 @@
 
 #include "state.h"
 
+/* Allocations fail no more. [-0, +0, -] */
+void neapL__end_faults(lua_State *L);
+
 extern const luaL_Reg neapL__fault_functions[];
 
 #endif

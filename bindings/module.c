@@ -1,17 +1,23 @@
 /* The whole Lua face of the C side: require "neap.core". */
 #include "await.h"
+#include "channel.h"
 #include "clock.h"
 #include "combine.h"
 #include "coroutine.h"
 #include "describe.h"
+#include "each.h"
 #include "error.h"
 #include "faults.h"
+#include "locals.h"
 #include "objects.h"
 #include "operations.h"
 #include "report.h"
 #include "run.h"
 #include "scope.h"
+#include "stream.h"
 #include "task.h"
+#include "token.h"
+#include "waiter.h"
 
 NEAP_API int luaopen_neap_core(lua_State *L);
 
@@ -23,7 +29,13 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register(L, neapL__await_functions);     /* await checkpoint is_cancelling pcall xpcall */
   neapL__register(L, neapL__task_functions);      /* completed failed cancelled completion */
   neapL__register(L, neapL__combine_functions);   /* all any settle wait_for flatten */
+  neapL__register(L, neapL__each_functions);      /* each */
   neapL__register(L, neapL__scope_functions);     /* scope timeout try_for group shield deadline */
+  neapL__register(L, neapL__token_functions);     /* canceller link */
+  neapL__register(L, neapL__channel_functions);   /* channel */
+  neapL__register(L, neapL__stream_functions);    /* stream */
+  neapL__register(L, neapL__queue_functions);     /* queue */
+  neapL__register(L, neapL__locals_functions);    /* locals set_locals */
   neapL__register(L, neapL__error_functions);     /* error is_cancel */
   neapL__register(L, neapL__report_functions);    /* on_unobserved on_warning */
   neapL__register_operations(L);                  /* sleep yield now */

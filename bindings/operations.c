@@ -1,5 +1,6 @@
 #include "operations.h"
 
+#include "../core/ops/blocked.h"
 #include "../core/ops/pause.h"
 #include "../core/ops/sleep.h"
 #include "coroutine.h"
@@ -104,6 +105,7 @@ static const neapL__row rows[] = {
     {"sleep", &neap__sleep_kind, read_sleep, NULL, NULL},
     {"sleep_until", &neap__sleep_kind, read_sleep_until, NULL, NULL},
     {"yield", &neap__pause_kind, NULL, NULL, NULL},
+    {"wait_all_blocked", &neap__blocked_kind, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -146,12 +148,64 @@ static int now(lua_State *L) {
 
 /* ---- Checks for the parts that are written in Lua: errors at the line of their caller --------- */
 
+/* The part of a chunk's name that all files of the Lua module share; 0 if there is none. */
+static size_t directory_length(const char *source) {
+  const char *slash = strrchr(source, '/');
+  return source[0] == '@' && slash ? (size_t)(slash - source) + 1 : 0;
+}
+
+/* Pushes the position of the innermost function that is no part of neap's Lua module, to which the
+ * caller belongs. */
+static void push_user_position(lua_State *L) {
+  lua_Debug ar;
+  char own[LUA_IDSIZE * 4] = "";
+  size_t length = 0;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0) continue;
+    if (!own[0]) {
+      length = directory_length(ar.source);
+      if (length == 0 || length >= sizeof own) break;
+      memcpy(own, ar.source, length);
+    } else if (strncmp(ar.source, own, length) != 0) {
+      lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+      return;
+    }
+  }
+  neapL__push_position(L, 2);
+}
+
 /* An argument error of the Lua function that called us, at the line of its caller. */
 static int caller_error(lua_State *L, const char *function, int index, const char *message) {
   neapL__push_position(L, 2);
   lua_pushfstring(L, "%s: bad argument #%d to '%s' (%s)", lua_tostring(L, -1), index, function,
                   message);
   return lua_error(L);
+}
+
+/* core.argument_error(function, index, message): raises it at the line of neap's user */
+static int argument_error(lua_State *L) {
+  const char *function = luaL_checkstring(L, 1);
+  const char *message = luaL_checkstring(L, 3);
+  push_user_position(L);
+  lua_pushfstring(L, "%s: bad argument #%d to '%s' (%s)", lua_tostring(L, -1),
+                  (int)luaL_checkinteger(L, 2), function, message);
+  return lua_error(L);
+}
+
+/* core.type_name(x) -> as luaL_typename, or the __name of its metatable */
+static int type_name(lua_State *L) {
+  luaL_checkany(L, 1);
+  if (luaL_getmetafield(L, 1, "__name") == LUA_TSTRING) return 1;
+  lua_pushstring(L, luaL_typename(L, 1));
+  return 1;
+}
+
+/* core.metafield(x, name) -> the field of its metatable, protected ones too; nil if there is none */
+static int metafield(lua_State *L) {
+  luaL_checkany(L, 1);
+  if (luaL_getmetafield(L, 1, luaL_checkstring(L, 2)) == LUA_TNIL) lua_pushnil(L);
+  return 1;
 }
 
 /* core.check_period(seconds), for neap.every */
@@ -190,11 +244,11 @@ static int check_main(lua_State *L) {
                       lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
 }
 
-/* core.misuse(message): raises EMISUSE at the line of the caller's caller */
+/* core.misuse(message): raises EMISUSE at the line of neap's user */
 static int misuse(lua_State *L) {
   const char *message = luaL_checkstring(L, 1);
   neapL__push_new_error(L, neapL__state_here(L), "EMISUSE", message);
-  neapL__push_position(L, 2);
+  push_user_position(L);
   lua_setfield(L, -2, "where");
   return lua_error(L);
 }
@@ -211,6 +265,9 @@ static const luaL_Reg functions[] = {{"now", now},
                                      {"check_defer", check_defer},
                                      {"check_main", check_main},
                                      {"misuse", misuse},
+                                     {"argument_error", argument_error},
+                                     {"type_name", type_name},
+                                     {"metafield", metafield},
                                      {"position", position},
                                      {NULL, NULL}};
 

@@ -110,18 +110,36 @@ void neapL__report_all(lua_State *L, neapL__state *state) {
   report_list(L, state, &state->lost);
 }
 
-void neapL__report_error(lua_State *L, neapL__state *state) {
+/* (err, task) */
+static int print_error(lua_State *L) {
+  const char *text = luaL_tolstring(L, 1, NULL);
+  print_line(lua_pushfstring(L, "neap: an error that nobody observed: %s", text));
+  return 0;
+}
+
+/* The error and its Task, or nil, are on top. [-2] */
+static void report_with_task(lua_State *L, neapL__state *state) {
   if (state->on_unobserved_ref == LUA_NOREF) {
-    const char *text = lua_tostring(L, -1);
     state->has_printed = true;
-    print_line(text ? text : "neap: an error without a message");
-    lua_pop(L, 1);
-    return;
+    lua_pushcfunction(L, print_error);
+  } else {
+    neapL__push_ref(L, state->on_unobserved_ref);
   }
-  neapL__push_ref(L, state->on_unobserved_ref);
-  lua_insert(L, -2);
-  lua_pushnil(L);
+  lua_insert(L, -3);
   call_handler(L, state, 2);
+}
+
+void neapL__report_error(lua_State *L, neapL__state *state) {
+  lua_pushnil(L);
+  report_with_task(L, state);
+}
+
+void neapL__call_back(lua_State *L, neapL__state *state, int n) {
+  neap__routine *current = state->loop->current;
+  state->loop->current = NULL;
+  int status = lua_pcall(L, n, 0, 0);
+  state->loop->current = current;
+  if (status != LUA_OK) neapL__report_error(L, state);
 }
 
 void neapL__warn(lua_State *L, neapL__state *state) {
@@ -176,6 +194,13 @@ static int warn(lua_State *L) {
   return 0;
 }
 
+/* core.report(err, task?): to on_unobserved */
+static int report_lost(lua_State *L) {
+  lua_settop(L, 2);
+  report_with_task(L, neapL__state_here(L));
+  return 0;
+}
+
 /* core.has_printed() -> whether the default handler of lost errors was called; forgets it. */
 static int has_printed(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
@@ -184,8 +209,6 @@ static int has_printed(lua_State *L) {
   return 1;
 }
 
-const luaL_Reg neapL__report_functions[] = {{"on_unobserved", on_unobserved},
-                                            {"on_warning", on_warning},
-                                            {"warn", warn},
-                                            {"has_printed", has_printed},
-                                            {NULL, NULL}};
+const luaL_Reg neapL__report_functions[] = {
+    {"on_unobserved", on_unobserved}, {"on_warning", on_warning},   {"warn", warn},
+    {"report", report_lost},          {"has_printed", has_printed}, {NULL, NULL}};

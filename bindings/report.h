@@ -13,6 +13,10 @@ void neapL__report_later(lua_State *L, neapL__state *state, neapL__failure *fail
 /* Pushes "message\nstack traceback: ..." for the failure at `index`. [-0, +1, m] */
 void neapL__push_description(lua_State *L, int index);
 
+/* Calls the function and its n arguments on top, apart from the current task. What it raises is
+ * reported. [-(n+1), +0, -] */
+void neapL__call_back(lua_State *L, neapL__state *state, int n);
+
 /* Reports everything that is lost. [-0, +0, m] */
 void neapL__report_all(lua_State *L, neapL__state *state);
 

@@ -14,13 +14,11 @@ enum {
   MAX_DEPTH = 150
 };
 
+/* User values of a scope. */
+enum { SCOPE_ERRORS = 1, SCOPE_TOKEN };
+
 static neapL__scope *check_scope(lua_State *L, int index) {
-  const neapL__state *state = neapL__state_here(L);
-  bool is_scope = lua_type(L, index) == LUA_TUSERDATA && lua_getmetatable(L, index) &&
-                  lua_topointer(L, -1) == state->scope_meta;
-  if (!is_scope) luaL_typeerror(L, index, "neap.Scope");
-  lua_pop(L, 1);
-  return lua_touserdata(L, index);
+  return neapL__check_object(L, index, &neapL__state_here(L)->scope_meta, "neap.Scope");
 }
 
 static neap_scope *core_of(neapL__scope *self) {
@@ -49,11 +47,10 @@ static neapL__scope *open_scope(lua_State *L, neapL__state *state, neapL__scope_
   neapL__push_position(L, 1);
   const char *where = lua_tostring(L, -1);
   size_t size = strlen(where) + 1;
-  neapL__scope *self = lua_newuserdatauv(L, sizeof *self + size, 1);
+  neapL__scope *self = lua_newuserdatauv(L, sizeof *self + size, 2);
   *self = (neapL__scope){.state = state, .mode = (uint8_t)mode};
   memcpy(self->where, where, size);
-  neapL__push_ref(L, state->scope_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->scope_meta);
   lua_remove(L, -2);
   lua_pushvalue(L, -1);
   uint32_t pin = neapL__pin(L, state);
@@ -75,11 +72,11 @@ static void keep_extra(lua_State *L, neapL__state *state, int index, neapL__fail
   failure->owner = NULL;
   neap__list_unlink(&failure->link);
   neap__list_append(&state->lost, &failure->link);
-  if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+  if (lua_getiuservalue(L, index, SCOPE_ERRORS) != LUA_TTABLE) {
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
+    lua_setiuservalue(L, index, SCOPE_ERRORS);
   }
   lua_insert(L, -2);
   lua_rawseti(L, -2, luaL_len(L, -2) + 1);
@@ -148,7 +145,17 @@ void neapL__group_failed(lua_State *L, neapL__state *state, neap_scope *scope,
   neap__node_cancel(&scope->node, NULL);
 }
 
+bool neapL__scope_timed_out(const neap_scope *scope) {
+  const neapL__scope *self = (const neapL__scope *)scope;
+  return scope->timed_out || (self->mode == NEAPL__TOKEN && self->token->timed_out);
+}
+
 /* ---- Leaving ------------------------------------------------------------------------------- */
+
+/* Frame of a function form: [1] the scope, [2] the message handler, then the function and its
+ * arguments, later its results or its error. */
+
+enum { FORM_SCOPE = 1, FORM_HANDLER, FORM_FIRST };
 
 /* How the block was left. */
 typedef enum way_out { NORMALLY, BY_ERROR, BY_OWN_CANCELLED, BY_OUTER_CANCELLED } way_out;
@@ -172,19 +179,29 @@ static void push_own_cancelled_error(lua_State *L, neapL__state *state, neapL__s
     push_timed_out(L, state);
     return;
   }
-  neapL__push_new_error(L, state, "ECANCELLED", "the block was cancelled");
+  bool by_token = self->mode == NEAPL__TOKEN;
+  neapL__push_new_error(L, state, "ECANCELLED",
+                        by_token ? "the token was cancelled" : "the block was cancelled");
   lua_getfield(L, error, "reason");
   lua_setfield(L, -2, "reason");
+  if (!by_token) return;
+  lua_getiuservalue(L, FORM_SCOPE, SCOPE_TOKEN);
+  lua_setfield(L, -2, "token");
+}
+
+void neapL__scope_abandon(neapL__state *state, neap_scope *scope) {
+  neap_token_unregister(&((neapL__scope *)scope)->registration);
+  if (scope->live == 0)
+    neap__scope_close(scope);
+  else
+    neap__scope_abandon(scope);
+  neapL__slot_free(state->aux, &state->pins, scope->host);
+  scope->host = 0;
 }
 
 static void close_scope(lua_State *L, neapL__state *state, neapL__scope *self) {
   if (self->has_cancelled) neapL__forget_cancelled(L, state, &self->scope.node);
-  if (self->scope.live == 0)
-    neap__scope_close(core_of(self));
-  else
-    neap__scope_abandon(core_of(self));
-  neapL__slot_free(L, &state->pins, self->scope.host);
-  self->scope.host = 0;
+  neapL__scope_abandon(state, core_of(self));
 }
 
 /* Cancels on error, and begins the join. True if the task has to wait for it. */
@@ -202,11 +219,6 @@ static bool is_outer_cancelled(const neapL__scope *self) {
 }
 
 /* ---- Function forms ------------------------------------------------------------------------- */
-
-/* Frame: [1] the scope, [2] the message handler, then the function and its arguments, later its
- * results or its error. */
-
-enum { FORM_SCOPE = 1, FORM_HANDLER, FORM_FIRST };
 
 static int return_results(lua_State *L, const neapL__scope *self) {
   if (self->mode != NEAPL__SCOPE && self->mode != NEAPL__TRY_FOR)
@@ -383,6 +395,29 @@ static int group(lua_State *L) {
   return is_form ? run_form(L, self, true) : 1;
 }
 
+/* The token was cancelled. */
+static void cancel_with_token(neap_registration *registration) {
+  neapL__scope *self = NEAP__CONTAINER(registration, neapL__scope, registration);
+  if (self->scope.node.is_requested) return;
+  neap__node_cancel(&self->scope.node, neap__cause_ref(self->token->cause));
+}
+
+/* neap.with_token(token, fn, ...) -> ...; raises ECANCELLED when the token has cancelled it */
+static int with_token(lua_State *L) {
+  neapL__state *state = neapL__state_here(L);
+  neap_token *token = neapL__check_token(L, 1);
+  neapL__check_callable(L, 2);
+  check_depth(L, state);
+  neapL__scope *self = open_scope(L, state, NEAPL__TOKEN, HUGE_VAL, false, "with_token");
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, SCOPE_TOKEN);
+  lua_remove(L, 1);
+  self->token = token;
+  self->registration.call = cancel_with_token;
+  neap_token_register(token, &self->registration);
+  return run_form(L, self, false);
+}
+
 /* neap.deadline(seconds): for <close>; ETIMEDOUT leaves the block */
 static int deadline(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
@@ -527,7 +562,7 @@ static int scope_spawn(lua_State *L) {
 /* scope.errors: what the tasks in it left and was not raised; reading them observes them */
 static int push_errors(lua_State *L) {
   lua_newtable(L);
-  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+  if (lua_getiuservalue(L, 1, SCOPE_ERRORS) != LUA_TTABLE) {
     lua_pop(L, 1);
     return 1;
   }
@@ -544,6 +579,22 @@ static int push_errors(lua_State *L) {
   return 1;
 }
 
+/* scope.token: cancelled when the scope is */
+static int push_own_token(lua_State *L, neapL__scope *self) {
+  neap_token *token;
+  if (lua_getiuservalue(L, 1, SCOPE_TOKEN) == LUA_TUSERDATA) return 1;
+  neapL__check_open(L, self->state);
+  if (neap_token_new(self->state->loop, &token)) return neapL__raise_memory(L);
+  neapL__push_token(L, self->state, token);
+  if (self->scope.is_open)
+    neap__token_follow(token, &self->scope.node);
+  else if (self->scope.node.is_requested)
+    neap_token_cancel(token);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, 1, SCOPE_TOKEN);
+  return 1;
+}
+
 /* A field, or a method (upvalue 2). */
 static int scope_index(lua_State *L) {
   const neapL__scope *self = check_scope(L, 1);
@@ -554,13 +605,15 @@ static int scope_index(lua_State *L) {
     lua_pushboolean(L, self->caught);
   else if (key && strcmp(key, "errors") == 0)
     return push_errors(L);
+  else if (key && strcmp(key, "token") == 0)
+    return push_own_token(L, (neapL__scope *)lua_touserdata(L, 1));
   else
     lua_rawget(L, lua_upvalueindex(2));
   return 1;
 }
 
-static const char *const mode_names[] = {"scope", "timeout", "try_for",
-                                         "group", "shield",  "deadline"};
+static const char *const mode_names[] = {"scope",  "timeout",  "try_for",   "group",
+                                         "shield", "deadline", "with_token"};
 
 static int scope_tostring(lua_State *L) {
   const neapL__scope *self = check_scope(L, 1);
@@ -587,13 +640,8 @@ static const luaL_Reg scope_metamethods[] = {
     {"__close", scope_close}, {"__tostring", scope_tostring}, {NULL, NULL}};
 
 void neapL__open_scopes(lua_State *L, neapL__state *state) {
-  state->scope_meta_ref = neapL__class(L, "neap.Scope", scope_metamethods, NULL);
-  state->scope_meta = lua_topointer(L, -1);
-  lua_pushlightuserdata(L, state);
-  lua_newtable(L);
-  neapL__register(L, scope_methods);
-  lua_pushcclosure(L, scope_index, 2);
-  lua_setfield(L, -2, "__index");
+  neapL__class_with_fields(L, &state->scope_meta, "neap.Scope", scope_metamethods, scope_methods,
+                           scope_index);
   lua_pop(L, 1);
 }
 
@@ -602,6 +650,7 @@ const luaL_Reg neapL__scope_functions[] = {{"scope", scope},
                                            {"try_for", try_for},
                                            {"shield", shield},
                                            {"group", group},
+                                           {"with_token", with_token},
                                            {"deadline", deadline},
                                            {"effective_deadline", effective_deadline},
                                            {NULL, NULL}};

@@ -4,6 +4,7 @@
 #define NEAPLUA_SCOPE_H
 
 #include "error.h"
+#include "token.h"
 
 typedef enum neapL__scope_mode {
   NEAPL__SCOPE,
@@ -11,14 +12,18 @@ typedef enum neapL__scope_mode {
   NEAPL__TRY_FOR,
   NEAPL__GROUP,
   NEAPL__SHIELD,
-  NEAPL__DEADLINE
+  NEAPL__DEADLINE,
+  NEAPL__TOKEN
 } neapL__scope_mode;
 
-/* In a userdata, pinned while open. User values: the table `errors`, the name. */
+/* In a userdata, pinned while open. User values: the table `errors`, the object of its token (TOKEN:
+ * of the one it was opened with). */
 typedef struct neapL__scope {
   neap_scope scope;
   neapL__state *state;
-  neapL__failure *first; /* GROUP: the failure that cancelled it; pinned with first_pin */
+  neap_registration registration; /* TOKEN: with the token */
+  neap_token *token;              /* TOKEN: borrowed from its object */
+  neapL__failure *first;          /* GROUP: the failure that cancelled it; pinned with first_pin */
   uint32_t first_pin;
   uint8_t mode;
   bool is_function_form;
@@ -38,6 +43,12 @@ bool neapL__leave_leaked(lua_State *L, neapL__state *state, neapL__task *task, b
 /* Closes the scopes that were left open inside `outer`. [-0, +0, m] */
 void neapL__leave_inner(lua_State *L, neapL__state *state, neapL__task *task,
                         const neap__node *outer);
+
+/* Whether it was cancelled by its time limit, or by that of its token. */
+bool neapL__scope_timed_out(const neap_scope *scope);
+
+/* Takes a scope off its task, which ends without being run. */
+void neapL__scope_abandon(neapL__state *state, neap_scope *scope);
 
 /* A task of the group has failed: its failure userdata is on top. */
 void neapL__group_failed(lua_State *L, neapL__state *state, neap_scope *scope,

@@ -1,11 +1,17 @@
 #include "state.h"
 
+#include "channel.h"
 #include "coroutine.h"
+#include "each.h"
 #include "error.h"
+#include "faults.h"
 #include "operations.h"
 #include "report.h"
 #include "scope.h"
+#include "stream.h"
 #include "task.h"
+#include "token.h"
+#include "waiter.h"
 #include "watch.h"
 
 static const char registry_key = 'k';
@@ -65,6 +71,16 @@ uint32_t neapL__slot_give(lua_State *L, neapL__slots *slots) {
   return slot;
 }
 
+void neapL__slot_reserve(lua_State *L, neapL__slots *slots) {
+  if (slots->free) return;
+  uint32_t slot = slots->size + 1;
+  neapL__push_ref(L, slots->ref);
+  lua_pushinteger(L, 0);
+  lua_rawseti(L, -2, slot); /* may raise; nothing has changed then */
+  lua_pop(L, 1);
+  slots->size = slots->free = slot;
+}
+
 void neapL__slot_push(lua_State *L, const neapL__slots *slots, uint32_t slot) {
   neapL__push_ref(L, slots->ref);
   lua_rawgeti(L, -1, slot);
@@ -91,8 +107,8 @@ void neapL__register(lua_State *L, const luaL_Reg *functions) {
   }
 }
 
-int neapL__class(lua_State *L, const char *name, const luaL_Reg *metamethods,
-                 const luaL_Reg *methods) {
+void neapL__class(lua_State *L, neapL__meta *meta, const char *name, const luaL_Reg *metamethods,
+                  const luaL_Reg *methods) {
   lua_newtable(L);
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__name");
@@ -104,15 +120,40 @@ int neapL__class(lua_State *L, const char *name, const luaL_Reg *metamethods,
     lua_setfield(L, -2, "__index");
   }
   if (metamethods) neapL__register(L, metamethods);
+  meta->id = lua_topointer(L, -1);
   lua_pushvalue(L, -1);
-  return luaL_ref(L, LUA_REGISTRYINDEX);
+  meta->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void neapL__class_with_fields(lua_State *L, neapL__meta *meta, const char *name,
+                              const luaL_Reg *metamethods, const luaL_Reg *methods,
+                              lua_CFunction index) {
+  neapL__class(L, meta, name, metamethods, NULL);
+  lua_pushlightuserdata(L, neapL__state_get(L));
+  lua_newtable(L);
+  neapL__register(L, methods);
+  lua_pushcclosure(L, index, 2);
+  lua_setfield(L, -2, "__index");
+}
+
+void *neapL__check_object(lua_State *L, int index, const neapL__meta *meta, const char *name) {
+  bool is_it = lua_type(L, index) == LUA_TUSERDATA && neapL__has_meta(L, index, meta);
+  if (!is_it) luaL_typeerror(L, index, name);
+  return lua_touserdata(L, index);
 }
 
 /* ---- Opening and closing -------------------------------------------------------------------- */
 
 static void on_settled(void *data, neap_task *task) {
   neapL__state *state = data;
-  neapL__slot_free(state->aux, &state->pins, task->host);
+  lua_State *L = state->aux;
+  if (task->flags & NEAPL__CARRIES) {
+    neapL__slot_push(L, &state->pins, task->host);
+    lua_pushnil(L);
+    lua_setiuservalue(L, -2, NEAPL__CARRIED);
+    lua_pop(L, 1);
+  }
+  neapL__slot_free(L, &state->pins, task->host);
   task->host = 0;
 }
 
@@ -126,7 +167,10 @@ static int close_state(lua_State *L) {
   neapL__state *state = lua_touserdata(L, 1);
   if (state->is_closing || !state->loop) return 0;
   state->is_closing = true;
+  neapL__end_faults(L); /* or the allocator would be gone before the last block */
   neapL__close_bodies(L, state);
+  neapL__close_parked(L, state);
+  neapL__close_bodies(L, state); /* what those have started */
   neapL__report_all(L, state);
   neap_loop_close(state->loop);
   state->is_closed = true;
@@ -150,9 +194,11 @@ static void new_table(lua_State *L, int *ref) {
 static void open_tables(lua_State *L, neapL__state *state) {
   slots_init(L, &state->pins);
   slots_init(L, &state->coroutines);
+  slots_init(L, &state->locals);
   new_table(L, &state->cancelled_ref);
   new_table(L, &state->captures_ref);
   weak_table(L, &state->failures_ref, "v");
+  weak_table(L, &state->registrations_ref, "v");
   weak_table(L, &state->names_ref, "k");
   weak_table(L, &state->watches_ref, "k");
   state->aux = state->runner = lua_newthread(L);
@@ -168,6 +214,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neap__list_init(&state->lost);
   neap__list_init(&state->reports);
   neap__list_init(&state->bodies);
+  neap__list_init(&state->parked);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, close_state);
   lua_setfield(L, -2, "__gc");
@@ -179,8 +226,14 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_scopes(L, state);
   neapL__open_reports(state);
   neapL__open_watches(L, state);
+  neapL__open_queues(L, state);
+  neapL__open_channels(L, state);
+  neapL__open_tokens(L, state);
+  neapL__open_each(L, state);
+  neapL__open_streams(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_cause_released};
+  neapL__open_done(L, state);
   return state;
 }

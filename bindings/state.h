@@ -31,44 +31,59 @@ typedef struct neapL__coroutine {
 
 enum { NEAPL__POOL = 256 }; /* idle coroutines that are kept: some 0.3 MB */
 
-/* Registry references to what is needed often; each is a field, named after its content. */
+/* A metatable: its reference, and its identity for fast checks. */
+typedef struct neapL__meta {
+  int ref;
+  const void *id;
+} neapL__meta;
+
+/* What ends in _ref is a reference in the registry, named after its content. */
 struct neapL__state {
   neap_loop *loop;
   lua_State *aux;    /* a thread of our own, for hooks that have no lua_State at hand */
   lua_State *runner; /* the thread that pumps the loop, from which bodies are resumed */
-  neapL__slots pins, coroutines;
+  lua_State *caller; /* the thread that cancels a token, for its callbacks; NULL: the runner */
+
+  neapL__meta task_meta, handle_meta, completion_meta, failure_meta, error_meta, cancelled_meta;
+  neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
+  neapL__meta item_meta, stream_meta, watch_meta;
+
+  neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];
   uint32_t pooled;
-  const void *task_meta, *handle_meta; /* identities, for fast checks */
-  int task_meta_ref, handle_meta_ref, scope_meta_ref, failure_meta_ref, completion_meta_ref;
-  int cancelled_meta_ref, error_meta_ref;
-  const void *cancelled_meta, *error_meta, *scope_meta;
-  int cancelled_ref; /* node -> its Cancelled object */
-  int captures_ref;  /* task -> list of the failures that are unwinding in it */
-  int failures_ref;  /* failure -> its userdata, weak */
-  int names_ref;     /* Task -> name, weak */
-  int watches_ref;   /* Task -> its watch, weak (NEAP_DEBUG) */
-  int watch_meta_ref;
+  uint32_t root_locals; /* slot of the locals of what runs outside of tasks; 0: none */
+
+  int done_ref;          /* a Task that is done, with no results */
+  int close_signal_ref;  /* what `yield` raises in a producer whose stream is closed */
+  int cancelled_ref;     /* node -> its Cancelled object */
+  int captures_ref;      /* task -> list of the failures that are unwinding in it */
+  int failures_ref;      /* failure -> its userdata, weak */
+  int registrations_ref; /* registration -> its userdata, weak */
+  int names_ref;         /* Task -> name, weak */
+  int watches_ref;       /* Task -> its watch, weak (NEAP_DEBUG) */
   int on_unobserved_ref, on_warning_ref;
-  neap__list bodies;          /* tasks with a Lua body that have not ended */
-  neapL__task *start_request; /* a child that its starter yielded for */
-  neap__list lost;            /* failures without an owner, in the order of their loss */
-  neap__list reports;         /* failures to report in the next turn */
-  neap__runnable reporter;
-  bool is_reporting;            /* the reporter is queued */
+  int streak;       /* of streak_of */
+  int result_depth; /* combined tasks whose results are being made */
+  int nesting;      /* resumes on top of each other */
+  int arguments;    /* of the operation that is called, without the room for optional ones */
+
+  neap__list bodies;            /* tasks with a Lua body that have not ended */
+  neap__list parked;            /* producers that nobody pulls */
+  neap__list lost;              /* failures without an owner, in the order of their loss */
+  neap__list reports;           /* failures to report in the next turn */
+  neap__runnable reporter;      /* reports them */
+  neapL__task *start_request;   /* a child that its starter yielded for */
   const neapL__task *streak_of; /* who awaits without waiting, and how often in a row */
-  int streak;
-  int result_depth;            /* combined tasks whose results are being made */
-  int nesting;                 /* resumes on top of each other */
-  struct wait_call *wait_call; /* task:wait, while it pumps */
-  int arguments;           /* of the operation that is called, without the room for optional ones */
-  bool is_running;         /* run or wait pumps the loop */
-  bool is_closing;         /* the Lua state ends: nothing can be started or awaited */
-  bool is_closed;          /* the loop is gone */
-  bool has_printed;        /* the default on_unobserved has been called */
-  bool is_debugging;       /* warn of tasks that nobody awaits */
-  uint64_t grace_end;      /* of the shutdown, in nanoseconds of real time */
-  uint32_t first_lost_pin; /* the first error lost at the root of this run */
+  struct wait_call *wait_call;  /* task:wait, while it pumps */
+  uint64_t grace_end;           /* of the shutdown, in nanoseconds of real time */
+  uint32_t first_lost_pin;      /* the first error lost at the root of this run */
+
+  bool is_reporting; /* the reporter is queued */
+  bool is_running;   /* run or wait pumps the loop */
+  bool is_closing;   /* the Lua state ends: nothing can be started or awaited */
+  bool is_closed;    /* the loop is gone */
+  bool has_printed;  /* the default on_unobserved has been called */
+  bool is_debugging; /* warn of tasks that nobody awaits */
 };
 
 /* The state of L; NULL before luaopen. [-0, +0, -] */
@@ -92,6 +107,8 @@ int neapL__raise_memory(lua_State *L);
 /* Slots. `give` pops a value and returns its slot (from 1 on). [-1, +0, m] */
 uint32_t neapL__slot_give(lua_State *L, neapL__slots *slots);
 void neapL__slot_push(lua_State *L, const neapL__slots *slots, uint32_t slot);
+/* Makes sure that the next `give` has memory. [-0, +0, m] */
+void neapL__slot_reserve(lua_State *L, neapL__slots *slots);
 /* Frees a slot. Never allocates. */
 void neapL__slot_free(lua_State *L, neapL__slots *slots, uint32_t slot);
 
@@ -106,9 +123,31 @@ static inline void neapL__push_ref(lua_State *L, int ref) {
 /* Registers functions with the state as their upvalue in the table on top. [-0, +0, m] */
 void neapL__register(lua_State *L, const luaL_Reg *functions);
 
-/* Makes a metatable with methods in a table of its own behind __index; leaves it on the stack and
- * keeps a reference. [-0, +1, m] */
-int neapL__class(lua_State *L, const char *name, const luaL_Reg *metamethods,
-                 const luaL_Reg *methods);
+/* Makes a metatable with methods in a table of its own behind __index, keeps it as `meta` and leaves
+ * it on the stack. [-0, +1, m] */
+void neapL__class(lua_State *L, neapL__meta *meta, const char *name, const luaL_Reg *metamethods,
+                  const luaL_Reg *methods);
+
+/* The same for objects with fields: `index` is asked for them; the table of methods is its upvalue 2,
+ * and the state upvalue 1. [-0, +1, m] */
+void neapL__class_with_fields(lua_State *L, neapL__meta *meta, const char *name,
+                              const luaL_Reg *metamethods, const luaL_Reg *methods,
+                              lua_CFunction index);
+
+static inline void neapL__set_meta(lua_State *L, int index, const neapL__meta *meta) {
+  index = lua_absindex(L, index);
+  neapL__push_ref(L, meta->ref);
+  lua_setmetatable(L, index);
+}
+
+static inline bool neapL__has_meta(lua_State *L, int index, const neapL__meta *meta) {
+  if (!lua_getmetatable(L, index)) return false;
+  bool is_it = lua_topointer(L, -1) == meta->id;
+  lua_pop(L, 1);
+  return is_it;
+}
+
+/* The userdata at `index`, if it is of that class; raises an argument error otherwise. */
+void *neapL__check_object(lua_State *L, int index, const neapL__meta *meta, const char *name);
 
 #endif

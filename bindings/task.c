@@ -5,6 +5,7 @@
 #include "await.h"
 #include "coroutine.h"
 #include "error.h"
+#include "locals.h"
 #include "operations.h"
 #include "report.h"
 #include "run.h"
@@ -20,7 +21,7 @@ neapL__handle *neapL__to_handle(lua_State *L, neapL__state *state, int index) {
   if (!handle || !lua_getmetatable(L, index)) return NULL;
   const void *meta = lua_topointer(L, -1);
   lua_pop(L, 1);
-  return meta == state->task_meta || meta == state->handle_meta ? handle : NULL;
+  return meta == state->task_meta.id || meta == state->handle_meta.id ? handle : NULL;
 }
 
 neapL__handle *neapL__check_handle(lua_State *L, int index) {
@@ -33,15 +34,13 @@ neapL__handle *neapL__push_handle(lua_State *L, neapL__state *state, const neapL
                                   int user_values) {
   neapL__handle *handle = lua_newuserdatauv(L, sizeof *handle, user_values);
   *handle = (neapL__handle){NULL, row};
-  neapL__push_ref(L, state->handle_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->handle_meta);
   return handle;
 }
 
-void *neapL__new_embedded(lua_State *L, neapL__state *state, size_t size) {
-  void *memory = lua_newuserdatauv(L, size, 1);
-  neapL__push_ref(L, state->task_meta_ref);
-  lua_setmetatable(L, -2);
+void *neapL__new_embedded(lua_State *L, neapL__state *state, size_t size, int user_values) {
+  void *memory = lua_newuserdatauv(L, size, user_values);
+  neapL__set_meta(L, -1, &state->task_meta);
   return memory;
 }
 
@@ -109,12 +108,15 @@ static int push_operation_results(lua_State *L, neapL__state *state, int index) 
 
 int neapL__push_results(lua_State *L, neapL__state *state, int index) {
   const neapL__handle *handle = lua_touserdata(L, index);
-  if (handle->task->flags & NEAPL__HAS_ONE) {
+  int flags = handle->task->flags;
+  int n = flags & NEAPL__IS_ITEM ? 1 : 0;
+  if (n) lua_pushboolean(L, 1);
+  if (flags & NEAPL__HAS_ONE) {
     lua_getiuservalue(L, index, 1);
-    return 1;
+    return n + 1;
   }
-  if (handle->task->flags & NEAPL__HAS_PACKED) return push_packed(L, index);
-  return push_operation_results(L, state, index);
+  if (flags & NEAPL__HAS_PACKED) return n + push_packed(L, index);
+  return n + push_operation_results(L, state, index);
 }
 
 /* Replaces the combined Task on top by the element that decided; false if it is none, or has decided
@@ -379,7 +381,7 @@ static int task_cancel(lua_State *L) {
   lua_settop(L, 2);
   task->flags |= NEAPL__IS_TOUCHED;
   if (task->status == NEAP_PENDING && !state->is_closed) {
-    if (task->kind->has_body) {
+    if (task->kind->has_body || task->kind->has_below) {
       is_first = cancel_body(L, state, task);
     } else if (task->flags & NEAPL__IS_COMPLETION) {
       is_first = cancel_completion(L, task);
@@ -395,7 +397,8 @@ static int task_cancel(lua_State *L) {
 
 /* ---- Methods: callbacks --------------------------------------------------------------------- */
 
-/* Waits for a task on behalf of a Lua function. Pinned until it has run. User values: fn, Task. */
+/* Waits for a task on behalf of a Lua function. Pinned until it has run. User values: fn, Task,
+ * locals. */
 typedef struct callback {
   neap__wait wait;
   neap__runnable runnable;
@@ -403,10 +406,11 @@ typedef struct callback {
   uint32_t pin;
 } callback;
 
-/* (fn, Task): the function runs as a task in the background, so it may await. */
+/* (fn, Task, locals): the function runs as a task in the background, so it may await. */
 static int start_callback(lua_State *L) {
   neapL__state *state = neapL__state_get(L);
   neapL__start where = {&state->loop->root.node, NULL, false, false, false};
+  neapL__enter_locals(L, state);
   neapL__start_task(L, state, 1, where);
   return 0;
 }
@@ -419,9 +423,13 @@ static void run_callback(neap__runnable *runnable) {
   neapL__slot_push(L, &state->pins, self->pin);
   lua_getiuservalue(L, -1, 1);
   lua_getiuservalue(L, -2, 2);
-  lua_remove(L, -3);
+  lua_getiuservalue(L, -3, 3);
+  lua_remove(L, -4);
   neapL__slot_free(L, &state->pins, self->pin);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+  uint32_t former = state->root_locals;
+  int status = lua_pcall(L, 3, 0, 0);
+  if (state->root_locals != former) neapL__leave_locals(state, former);
+  if (status == LUA_OK) return;
   neapL__report_error(L, state); /* no memory to start it */
 }
 
@@ -437,13 +445,15 @@ static int task_on_done(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   neapL__check_open(L, state);
   lua_settop(L, 2);
-  callback *self = lua_newuserdatauv(L, sizeof *self, 2);
+  callback *self = lua_newuserdatauv(L, sizeof *self, 3);
   *self = (callback){.runnable = {NULL, run_callback}, .state = state};
   neap__list_init(&self->wait.link);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 3, 1);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, 3, 2);
+  neapL__push_locals(L, state);
+  lua_setiuservalue(L, 3, 3);
   self->pin = neapL__pin(L, state);
   neapL__observe(L, 1);
   if (task->status == NEAP_PENDING)
@@ -468,7 +478,7 @@ typedef struct completion_task {
 } completion_task;
 
 static neap_task *push_completion_task(lua_State *L, neapL__state *state) {
-  completion_task *self = neapL__new_embedded(L, state, sizeof *self);
+  completion_task *self = neapL__new_embedded(L, state, sizeof *self, 1);
   self->handle = (neapL__handle){&self->task, NULL};
   neap__task_init(&self->task, state->loop, &completion_kind);
   neap__loop_unanchor(state->loop);
@@ -487,8 +497,8 @@ static void resolve(lua_State *L, int index, neap_task *task, int n) {
   neap__task_settle(task, NEAP_DONE);
 }
 
-static void reject(lua_State *L, int index, neap_task *task) {
-  neapL__state *state = neapL__state_here(L);
+/* The error is on top. [-1] */
+static void give_failure(lua_State *L, neapL__state *state, int index, neap_task *task) {
   neapL__failure *failure = neapL__make_failure(L, state, neapL__current(state));
   lua_pushvalue(L, index);
   lua_setiuservalue(L, -2, NEAPL__FAILURE_TASK);
@@ -496,7 +506,33 @@ static void reject(lua_State *L, int index, neap_task *task) {
   neap__list_unlink(&failure->link);
   if (!(task->flags & NEAPL__IS_OBSERVED)) neap__list_append(&state->lost, &failure->link);
   task->flags |= NEAPL__HAS_FAILURE;
+}
+
+static void reject(lua_State *L, int index, neap_task *task) {
+  give_failure(L, neapL__state_here(L), index, task);
   neap__task_settle(task, NEAP_FAILED);
+}
+
+/* (Task, core task, error) */
+static int protected_failure(lua_State *L) {
+  give_failure(L, neapL__state_get(L), 1, lua_touserdata(L, 2));
+  return 0;
+}
+
+void neapL__set_failure(lua_State *L, neapL__state *state, int index, neap_task *task) {
+  (void)state;
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, protected_failure);
+  lua_pushvalue(L, index);
+  lua_pushlightuserdata(L, task);
+  lua_pushvalue(L, -4);
+  if (lua_pcall(L, 3, 0, 0) == LUA_OK) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pop(L, 1);
+  task->flags |= NEAPL__HAS_ERROR;
+  lua_setiuservalue(L, index, 1);
 }
 
 static void cancel_with_reason(lua_State *L, int index, neap_task *task) {
@@ -504,6 +540,20 @@ static void cancel_with_reason(lua_State *L, int index, neap_task *task) {
   lua_setiuservalue(L, index, 1);
   task->node.is_requested = true;
   neap__task_settle(task, NEAP_CANCELLED);
+}
+
+neap_task *neapL__push_completed(lua_State *L, neapL__state *state, int n) {
+  neap_task *task = push_completion_task(L, state);
+  lua_insert(L, -(n + 1));
+  resolve(L, lua_gettop(L) - n, task, n);
+  return task;
+}
+
+void neapL__push_failed(lua_State *L, neapL__state *state) {
+  neap_task *task = push_completion_task(L, state);
+  lua_insert(L, -2);
+  give_failure(L, state, lua_gettop(L) - 1, task);
+  neap__task_settle(task, NEAP_FAILED);
 }
 
 static neap_task *push_new_completed(lua_State *L, int *n) {
@@ -542,6 +592,20 @@ static int cancelled(lua_State *L) {
   return 1;
 }
 
+void neapL__push_cancelled_here(lua_State *L, neapL__state *state) {
+  neap_task *task = push_completion_task(L, state);
+  task->was_reached = true;
+  neap__task_settle(task, NEAP_CANCELLED);
+}
+
+/* core.cancelled_here() -> Task */
+static int cancelled_here(lua_State *L) {
+  neapL__state *state = neapL__state_here(L);
+  neapL__check_alive(L, state);
+  neapL__push_cancelled_here(L, state);
+  return 1;
+}
+
 /* neap.completion(on_cancel?) -> c */
 static int completion(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
@@ -553,8 +617,7 @@ static int completion(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   lua_setiuservalue(L, 2, 1);
-  neapL__push_ref(L, state->completion_meta_ref);
-  lua_setmetatable(L, 2);
+  neapL__set_meta(L, 2, &state->completion_meta);
   return 1;
 }
 
@@ -562,9 +625,7 @@ static int completion(lua_State *L) {
 static neap_task *check_completion(lua_State *L, bool tries) {
   neapL__state *state = neapL__state_here(L);
   neapL__check_alive(L, state);
-  neapL__push_ref(L, state->completion_meta_ref);
-  if (!lua_getmetatable(L, 1) || !lua_rawequal(L, -1, -2)) luaL_typeerror(L, 1, "neap.Completion");
-  lua_pop(L, 2);
+  neapL__check_object(L, 1, &state->completion_meta, "neap.Completion");
   lua_getiuservalue(L, 1, 1);
   lua_replace(L, 1);
   neap_task *task = ((neapL__handle *)lua_touserdata(L, 1))->task;
@@ -656,28 +717,19 @@ static const luaL_Reg completion_methods[] = {{"resolve", completion_resolve},
                                               {"try_cancel", completion_try_cancel},
                                               {NULL, NULL}};
 
-static void open_completion(lua_State *L, neapL__state *state) {
-  state->completion_meta_ref = neapL__class(L, "neap.Completion", NULL, NULL);
-  lua_pushlightuserdata(L, state);
-  lua_newtable(L);
-  neapL__register(L, completion_methods);
-  lua_pushcclosure(L, completion_index, 2);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 void neapL__open_tasks(lua_State *L, neapL__state *state) {
-  state->task_meta_ref = neapL__class(L, "neap.Task", task_metamethods, task_methods);
-  state->task_meta = lua_topointer(L, -1);
-  lua_pop(L, 1);
-  state->handle_meta_ref = neapL__class(L, "neap.Task", handle_metamethods, task_methods);
-  state->handle_meta = lua_topointer(L, -1);
-  lua_pop(L, 1);
-  open_completion(L, state);
+  neapL__class(L, &state->task_meta, "neap.Task", task_metamethods, task_methods);
+  neapL__class(L, &state->handle_meta, "neap.Task", handle_metamethods, task_methods);
+  neapL__class_with_fields(L, &state->completion_meta, "neap.Completion", NULL, completion_methods,
+                           completion_index);
+  lua_pop(L, 3);
 }
 
-const luaL_Reg neapL__task_functions[] = {{"completed", completed},
-                                          {"failed", failed},
-                                          {"cancelled", cancelled},
-                                          {"completion", completion},
-                                          {NULL, NULL}};
+void neapL__open_done(lua_State *L, neapL__state *state) {
+  neapL__push_completed(L, state, 0);
+  state->done_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+const luaL_Reg neapL__task_functions[] = {
+    {"completed", completed},           {"failed", failed},         {"cancelled", cancelled},
+    {"cancelled_here", cancelled_here}, {"completion", completion}, {NULL, NULL}};

@@ -25,7 +25,9 @@ enum {
   NEAPL__IS_OBSERVED = 16, /* its failure, present or to come, is not reported */
   NEAPL__IS_COMPLETION = 32,
   NEAPL__IS_CANCELLED = 64, /* the body has ended so; it is settled a moment later */
-  NEAPL__IS_TOUCHED = 128   /* awaited, observed or cancelled: not forgotten (watch.h) */
+  NEAPL__IS_TOUCHED = 128,  /* awaited, observed or cancelled: not forgotten (watch.h) */
+  NEAPL__IS_ITEM = 256,     /* the results follow a `true`: something was received */
+  NEAPL__CARRIES = 512      /* a wait: its second user value ends with it (waiter.h) */
 };
 
 /* A task whose body is a Lua coroutine. In the userdata of its Task. */
@@ -40,8 +42,10 @@ struct neapL__task {
   uint32_t depth;       /* protected calls of ours around what it runs */
   int arguments;        /* for the next resume */
   const void *rethrown; /* the failure that its last await raised, only to be compared */
+  uint32_t locals;      /* slot of its task-local values; 0: none */
   bool in_group;        /* g:spawn: its failure cancels the group */
   bool has_cancelled;   /* there is a Cancelled object for its root scope */
+  bool is_producer;     /* of a stream (stream.h) */
   bool has_captures;    /* errors were raised in it (error.c) */
 };
 
@@ -55,6 +59,8 @@ static inline neapL__task *neapL__current(const neapL__state *state) {
 }
 
 void neapL__open_tasks(lua_State *L, neapL__state *state);
+/* What needs the loop. */
+void neapL__open_done(lua_State *L, neapL__state *state);
 
 /* The handle at `index`, NULL if it is no Task. */
 neapL__handle *neapL__to_handle(lua_State *L, neapL__state *state, int index);
@@ -75,11 +81,29 @@ neap__cause *neapL__new_cause(lua_State *L, neapL__state *state, int index);
 /* Pushes the name of the Task at `index`, nil if it has none. [-0, +1, -] */
 void neapL__push_name(lua_State *L, neapL__state *state, int index);
 
-/* A new userdata for an embedded task of `size`. [-0, +1, m] */
-void *neapL__new_embedded(lua_State *L, neapL__state *state, size_t size);
+/* A new userdata for an embedded task of `size`; its outcome is user value 1. [-0, +1, m] */
+void *neapL__new_embedded(lua_State *L, neapL__state *state, size_t size, int user_values);
 
 /* Pops the n values on top of L and makes them the outcome of the Task at `index`. [-n, +0, m] */
 void neapL__set_results(lua_State *L, int index, neap_task *task, int n);
+
+/* Pushes a Task that is done, with no results: always the same one. [-0, +1, -] */
+static inline void neapL__push_done(lua_State *L, const neapL__state *state) {
+  neapL__push_ref(L, state->done_ref);
+}
+
+/* Pushes a Task that the cancellation of the current scope has cancelled. [-0, +1, m] */
+void neapL__push_cancelled_here(lua_State *L, neapL__state *state);
+
+/* Pops the n values on top and pushes a Task that is done with them. [-n, +1, m] */
+neap_task *neapL__push_completed(lua_State *L, neapL__state *state, int n);
+
+/* Pops the error on top and pushes a Task that has failed with it. [-1, +1, m] */
+void neapL__push_failed(lua_State *L, neapL__state *state);
+
+/* Pops the error on top: the pending embedded task at `index` is going to fail with it. Without memory
+ * for a failure it has the error itself, which nobody hears of then. Settle it next. [-1, +0, -] */
+void neapL__set_failure(lua_State *L, neapL__state *state, int index, neap_task *task);
 
 /* Pushes the results of a done task; returns how many. [-0, +n, m] */
 int neapL__push_results(lua_State *L, neapL__state *state, int index);

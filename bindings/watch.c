@@ -24,8 +24,7 @@ void neapL__watch(lua_State *L, neapL__state *state) {
   lua_setiuservalue(L, -2, WATCH_TASK);
   neapL__push_position(L, 1);
   lua_setiuservalue(L, -2, WATCH_PLACE);
-  neapL__push_ref(L, state->watch_meta_ref);
-  lua_setmetatable(L, -2);
+  neapL__set_meta(L, -1, &state->watch_meta);
   lua_rawset(L, -3);
   lua_pop(L, 1);
 }
@@ -83,7 +82,7 @@ void neapL__watch_report(lua_State *L, neapL__state *state) {
 static const luaL_Reg watch_metamethods[] = {{"__gc", watch_gc}, {NULL, NULL}};
 
 void neapL__open_watches(lua_State *L, neapL__state *state) {
-  state->watch_meta_ref = neapL__class(L, "neap.Watch", watch_metamethods, NULL);
+  neapL__class(L, &state->watch_meta, "neap.Watch", watch_metamethods, NULL);
   lua_pop(L, 1);
   state->is_debugging = neapL__debug_default();
 }

@@ -4,9 +4,16 @@
 --- local neap = require "neap"
 --- local async, await = neap.async, neap.await
 --- ```
+local callback = require "neap.callback"
+local combine = require "neap.combine"
 local core = require "neap.core"
 local defer = require "neap.defer"
+local event = require "neap.event"
+local localvar = require "neap.localvar"
 local main = require "neap.main"
+local mutex = require "neap.mutex"
+local progress = require "neap.progress"
+local semaphore = require "neap.semaphore"
 local ticker = require "neap.ticker"
 
 ---@class neap
@@ -24,9 +31,8 @@ local M = {
   failed = core.failed,
   cancelled = core.cancelled,
   completion = core.completion,
-  all = core.all,
-  all_packed = core.all_packed,
-  any = core.any,
+  from_callback = callback.from_callback,
+  wrap = callback.wrap,
 
   -- program
   run = core.run,
@@ -49,6 +55,28 @@ local M = {
   pcall = core.pcall,
   xpcall = core.xpcall,
   is_cancel = core.is_cancel,
+  canceller = core.canceller,
+  link = core.link,
+  with_token = core.with_token,
+
+  -- combinators
+  all = core.all,
+  all_packed = core.all_packed,
+  any = core.any,
+  each = combine.each,
+  race = combine.race,
+  map = combine.map,
+  for_each = combine.for_each,
+
+  -- coordination
+  channel = core.channel,
+  semaphore = semaphore.semaphore,
+  mutex = mutex.mutex,
+  event = event.event,
+  condition = mutex.condition,
+  stream = core.stream,
+  localvar = localvar.localvar,
+  progress = progress.progress,
 
   -- I/O
   fs = require "neap.fs",

@@ -107,6 +107,44 @@ function neap.wait_for(task, seconds) end
 ---@nodiscard
 function neap.flatten(task) end
 
+---An iterator of the tasks as they end: `for task, index in neap.each(list) do`.
+---@param list neap.Task[]
+---@return neap.Each
+---@return nil
+---@return nil
+---@return neap.Each closing
+---@nodiscard
+function neap.each(list) end
+
+---Starts all functions; the outcome of the one that ends first, when the others were cancelled and
+---have ended.
+---@param fn fun(): ...
+---@param ... fun(): ...
+---@return neap.Task
+---@nodiscard
+function neap.race(fn, ...) end
+
+---@class neap.LoopOptions
+---@field limit? integer so many bodies at a time; default: no limit
+
+---Calls fn(item, index) for each item in a task of its own: { n =, first results in the list's
+---order }. The first error cancels the rest.
+---@generic T
+---@param list T[]
+---@param fn fun(item: T, index: integer): ...
+---@param opts? neap.LoopOptions
+---@return neap.Task
+---@nodiscard
+function neap.map(list, fn, opts) end
+
+---The same without results; of an iterator, fn gets all of its values. It is closed at the end.
+---@param items any[] | fun(): ... | neap.Channel | neap.Stream | neap.Each
+---@param fn fun(...): ...
+---@param opts? neap.LoopOptions
+---@return neap.Task
+---@nodiscard
+function neap.for_each(items, fn, opts) end
+
 -- programs ----------------------------------------------------------------------------------------
 
 ---@class neap.RunOptions
@@ -215,6 +253,93 @@ function neap.is_cancelling() end
 ---@return number
 ---@nodiscard
 function neap.effective_deadline() end
+
+-- tokens ------------------------------------------------------------------------------------------
+
+---The side that cancels a token.
+---@return neap.Canceller
+---@nodiscard
+function neap.canceller() end
+
+---A token that is cancelled when one of these is.
+---@param token neap.Token
+---@param ... neap.Token
+---@return neap.Token
+---@nodiscard
+function neap.link(token, ...) end
+
+---Runs fn(...) in a scope that the token cancels; then ECANCELLED is raised (.token, .reason).
+---@async
+---@param token neap.Token
+---@param fn fun(...): ...
+---@param ... any for fn
+---@return any ...
+function neap.with_token(token, fn, ...) end
+
+-- coordination ------------------------------------------------------------------------------------
+
+---@class neap.ChannelOptions
+---@field full? "wait" | "drop_oldest" | "drop_newest" | "drop_write" default "wait"
+---@field on_drop? fun(...) gets the values of each dropped item
+
+---Hands items from task to task. Without a capacity it is unbounded; 0: a rendezvous.
+---@param capacity? number an integer of 0 or more, or math.huge
+---@param opts? neap.ChannelOptions
+---@return neap.Channel
+---@nodiscard
+function neap.channel(capacity, opts) end
+
+---@param count integer 0 or more
+---@param max? integer at least count, and at least 1
+---@return neap.Semaphore
+---@nodiscard
+function neap.semaphore(count, max) end
+
+---@return neap.Mutex
+---@nodiscard
+function neap.mutex() end
+
+---@return neap.Event
+---@nodiscard
+function neap.event() end
+
+---@param mutex neap.Mutex
+---@return neap.Condition
+---@nodiscard
+function neap.condition(mutex) end
+
+---Makes a stream function: `for v in f(...) do` pulls what the body yields, and closes it.
+---@param fn async fun(yield: (async fun(...)), ...)
+---@return fun(...): neap.Stream, nil, nil, neap.Stream
+---@nodiscard
+function neap.stream(fn) end
+
+---A value that each task has for itself, and that flows into what it starts.
+---@param default any
+---@return neap.LocalVar
+---@nodiscard
+function neap.localvar(default) end
+
+-- callbacks ---------------------------------------------------------------------------------------
+
+---Calls fn(..., cb), where cb(err, ...) ends the Task. fn may return a canceller.
+---@param fn fun(...): (fun(reason: any))?
+---@param ... any for fn
+---@return neap.Task
+function neap.from_callback(fn, ...) end
+
+---The async function whose call is neap.from_callback(fn, ...).
+---@param fn fun(...): (fun(reason: any))?
+---@param opts? { raw: boolean } raw: cb has no error argument
+---@return fun(...): neap.Task
+---@nodiscard
+function neap.wrap(fn, opts) end
+
+---report(...) hands its arguments to fn in a later turn, in order, until the current task ends.
+---@param fn fun(...)
+---@return fun(...) report
+---@nodiscard
+function neap.progress(fn) end
 
 -- errors and diagnostics --------------------------------------------------------------------------
 
@@ -361,6 +486,7 @@ function Completion:try_cancel(reason) end
 ---@field cancelled boolean its cancellation was requested
 ---@field caught boolean it has ended its own cancellation
 ---@field errors any[] errors of its tasks that were not raised
+---@field token neap.Token cancelled when the scope is
 local Scope = {}
 
 ---@param reason? any
@@ -390,8 +516,9 @@ function Group:spawn(fn, ...) end
 ---@field path? string
 ---@field address? string "host:port"
 ---@field task? neap.Task of ECANCELLED
+---@field token? neap.Token of ECANCELLED
 ---@field reason? any of ECANCELLED
----@field cause? neap.Error
+---@field cause? any of ECLOSED: what the channel was closed with
 ---@field tasks? string[] of EDEADLOCK: a line for each task
 
 ---What is raised in a cancelled scope. Not an error but control flow.
@@ -399,6 +526,192 @@ function Group:spawn(fn, ...) end
 ---@field scope neap.Scope | neap.Task what was cancelled
 ---@field reason any
 ---@field written? integer bytes of a conn:write that was cut off
+
+---What neap.defer gives: closed at the end of the block.
+---@class neap.Deferred
+
+---@class neap.Ticker
+---@overload async fun(): integer?
+local Ticker = {}
+
+---A Task of the next tick's number; of nil when the ticker was closed.
+---@return neap.Task
+---@nodiscard
+function Ticker:next() end
+
+function Ticker:close() end
+
+---Gives the tasks of a list as they end. Called by a generic for.
+---@class neap.Each
+---@overload async fun(): neap.Task?, integer?
+
+---@class neap.Canceller
+---@field token neap.Token always the same object
+local Canceller = {}
+
+---Cancels the token and runs the callbacks.
+---@param reason? any
+---@return boolean cancelled true the first time
+function Canceller:cancel(reason) end
+
+---Cancels later, with the reason "timeout"; replaces an earlier one.
+---@param seconds number math.huge disarms
+function Canceller:cancel_after(seconds) end
+
+---@class neap.Token
+---@field cancelled boolean
+---@field reason any
+local Token = {}
+
+---Raises ECANCELLED if it is cancelled.
+function Token:check() end
+
+---Calls fn(reason) when it is cancelled; at once if it is already.
+---@param fn fun(reason: any)
+---@return neap.Registration
+function Token:register(fn) end
+
+---Closable: unregisters.
+---@class neap.Registration
+local Registration = {}
+
+---@return boolean removed true if it was removed before it ran
+function Registration:unregister() end
+
+---@class neap.Channel
+---@operator len: integer
+---@overload async fun(): ...
+local Channel = {}
+
+---Done when the item is in the buffer or with a receiver; ECLOSED.
+---@param ... any the item
+---@return neap.Task
+function Channel:send(...) end
+
+---A Task of true and the item; of false when the channel is closed and empty.
+---@return neap.Task
+---@nodiscard
+function Channel:recv() end
+
+---@param ... any the item
+---@return boolean sent
+---@return ("full" | "closed")? why
+function Channel:try_send(...) end
+
+---True and the item, or false and "empty" or "closed".
+---@return boolean received
+---@return any ...
+---@nodiscard
+function Channel:try_recv() end
+
+---No more items. With an error, receivers raise it when the buffer is empty.
+---@param err? any
+---@return boolean closed true the first time
+function Channel:close(err) end
+
+---@class neap.Semaphore
+local Semaphore = {}
+
+---@return neap.Task # of a neap.Permit
+---@nodiscard
+function Semaphore:acquire() end
+
+---@return neap.Permit | false
+---@nodiscard
+function Semaphore:try_acquire() end
+
+---@param n? integer default 1
+---@return integer previous the count before
+function Semaphore:release(n) end
+
+---Closable: releases.
+---@class neap.Permit
+local Permit = {}
+
+---@return boolean released true the first time
+function Permit:release() end
+
+---@class neap.Mutex
+local Mutex = {}
+
+---@return neap.Task # of a neap.Guard
+---@nodiscard
+function Mutex:lock() end
+
+---@return neap.Guard | false
+---@nodiscard
+function Mutex:try_lock() end
+
+---Closable: unlocks.
+---@class neap.Guard
+local Guard = {}
+
+---Misuse when it has unlocked already, or by another task.
+function Guard:unlock() end
+
+---@class neap.Event
+local Event = {}
+
+---Wakes all that wait.
+function Event:set() end
+
+function Event:clear() end
+
+---@return neap.Task
+---@nodiscard
+function Event:wait() end
+
+---@return boolean
+---@nodiscard
+function Event:is_set() end
+
+---@class neap.Condition
+local Condition = {}
+
+---Unlocks the mutex, waits for a notify, and locks the mutex again.
+---@return neap.Task
+---@nodiscard
+function Condition:wait() end
+
+---@param n? integer default 1
+---@return integer woken
+function Condition:notify(n) end
+
+---@return integer woken
+function Condition:notify_all() end
+
+---Closable: ends the body and waits for its cleanup.
+---@class neap.Stream
+---@overload async fun(): ...
+local Stream = {}
+
+---A Task of the values of the next yield; of no values at the end.
+---@return neap.Task
+---@nodiscard
+function Stream:next() end
+
+---Done when the body has ended.
+---@return neap.Task
+function Stream:close() end
+
+---@class neap.LocalVar
+local LocalVar = {}
+
+---@return any
+---@nodiscard
+function LocalVar:get() end
+
+---For the current task, from now on.
+---@param x any
+function LocalVar:set(x) end
+
+---Runs fn(...) with the value x; the one before is back on every way out.
+---@async
+---@param x any
+---@param fn fun(...): ...
+---@param ... any for fn
+---@return any ...
+function LocalVar:with(x, fn, ...) end
 
 ---@class neap.Clock
 local Clock = {}
@@ -517,5 +830,64 @@ function Conn:peer() end
 ---@return integer port
 ---@nodiscard
 function Conn:address() end
+
+-- require "neap.testing" ------------------------------------------------------------------------
+
+---@class neap.testing
+local testing = {}
+
+---@class neap.testing.Options
+---@field clock? "virtual" | "real" default "virtual"
+---@field timeout? number seconds of the clock; default 3600, of the real one 10
+
+---A function that runs fn(clock) as the main task, and fails if anything was left alive or lost.
+---@param fn async fun(clock: neap.Clock?)
+---@param opts? neap.testing.Options
+---@return fun()
+---@nodiscard
+function testing.async(fn, opts) end
+
+---busted's it, for a function that awaits.
+---@param title string
+---@param fn async fun(clock: neap.Clock?)
+---@param opts? neap.testing.Options
+function testing.it(title, fn, opts) end
+
+---@param fn async fun(clock: neap.Clock?)
+---@param opts? neap.testing.Options
+function testing.before_each(fn, opts) end
+
+---@param fn async fun(clock: neap.Clock?)
+---@param opts? neap.testing.Options
+function testing.after_each(fn, opts) end
+
+---Done when no other task is ready, before time jumps.
+---@return neap.Task
+---@nodiscard
+function testing.wait_all_blocked() end
+
+---What is alive, such as "tasks=1 timers=2"; nil if nothing is.
+---@param before? table<string, integer> what count() returned: only what came since
+---@return string?
+---@nodiscard
+function testing.leaks(before) end
+
+---How much of each kind is alive: tasks, operations, timers, scopes, handles, pins.
+---@return table<string, integer>
+---@nodiscard
+function testing.count() end
+
+---Repeats fn with the core's allocation 1, 2, 3, ... failing.
+---@param fn fun()
+function testing.each_failure(fn) end
+
+---@class neap.testing.ExploreOptions: neap.testing.Options
+---@field seeds? integer how many orders, default 100
+---@field seed? integer only this one; also NEAP_SEED in the environment
+
+---Runs fn(clock) under many orders of the tasks that are ready.
+---@param fn async fun(clock: neap.Clock?)
+---@param opts? neap.testing.ExploreOptions
+function testing.explore(fn, opts) end
 
 return neap

@@ -1,0 +1,43 @@
+--- Arguments of the functions that are written in Lua: errors at the line of their caller.
+local core = require "neap.core"
+
+local M = {}
+
+function M.is_callable(x)
+  return type(x) == "function" or core.metafield(x, "__call") ~= nil
+end
+
+--- Each check is called by the checked function itself: `name` is what its user calls it.
+
+function M.callable(x, name, index)
+  if M.is_callable(x) then return end
+  core.argument_error(name, index, "function expected, got " .. core.type_name(x))
+end
+
+function M.list(x, name, index)
+  if type(x) == "table" then return end
+  core.argument_error(name, index, "table expected, got " .. core.type_name(x))
+end
+
+--- An integer of at least `least`; floats with an integer value count.
+function M.integer(x, least, name, index)
+  local n = math.tointeger(x)
+  if n and type(x) == "number" and n >= least then return n end
+  core.argument_error(name, index, ("an integer of %d or more expected, got %s"):format(
+    least, type(x) == "number" and tostring(x) or core.type_name(x)))
+end
+
+--- `opts.limit`, checked; math.huge when there is none.
+function M.limit(opts, name, index)
+  if opts == nil then return math.huge end
+  if type(opts) ~= "table" then
+    core.argument_error(name, index, "table expected, got " .. core.type_name(opts))
+  end
+  local limit = opts.limit
+  if limit == nil or limit == math.huge then return math.huge end
+  local n = type(limit) == "number" and math.tointeger(limit)
+  if n and n >= 1 then return n end
+  core.argument_error(name, index, "option 'limit' must be an integer of 1 or more")
+end
+
+return M
