@@ -1,0 +1,335 @@
+-- neap.stream: cancellation, deadlines, ownership and local values across pulls.
+
+local h = require "spec.helper"
+local support = require "spec.support"
+local neap = require "neap"
+
+local await = neap.await
+local closing, takes = support.closing, support.takes
+
+local function sleep(seconds)
+  await(neap.sleep(seconds))
+end
+
+local function assert_ended(s)
+  assert.equal(0, select("#", await(s:next())))
+end
+
+--- Yields 1, 2, 3 ... and sleeps before each but the first; notes when it has cleaned up, which
+--- takes two seconds behind a shield.
+local function sleepy(t, seconds)
+  return neap.stream(function(yield)
+    local _ <close> = neap.defer(function()
+      sleep(2)
+      t:note("producer")
+    end)
+    for i = 1, math.huge do
+      yield(i)
+      sleep(seconds)
+    end
+  end)
+end
+
+describe("a pull of a stream in a cancelled scope", function()
+  it("[S206, S71] [C16] runs nothing, and the stream can be pulled later", h.run(function(t)
+    local s <close> = neap.stream(function(yield)
+      t:note("body")
+      yield("first")
+      yield("second")
+    end)()
+    for i, expected in ipairs({ "first", "second" }) do
+      neap.scope(function(scope)
+        scope:cancel("closed")
+        local pull = s:next()
+        assert.equal("cancelled", pull:status())
+        assert.is_true(neap.is_cancel(select(2, pcall(await, pull))))
+        t:note("refused" .. i)
+      end)
+      assert.equal(expected, await(s:next()))
+    end
+    assert.equal("refused1 body refused2", t:logged())
+  end))
+
+  it("[S209, S223] ends the loop, and the producer cleans up", h.run(function(t)
+    local reason = select(2, neap.scope(function(scope)
+      local _ <close> = closing(function() t:note("consumer") end)
+      for v in sleepy(t, 1)() do
+        t:note(v)
+        scope:cancel("enough")
+      end
+    end))
+    assert.equal("enough", reason)
+    assert.equal("1 producer consumer", t:logged())
+    assert.equal(2, t.clock:now())
+  end))
+end)
+
+describe("cancellation during a pull", function()
+  it("[S211] unwinds the producer, then the consumer", h.run(function(t)
+    local task = neap.start(function()
+      local _ <close> = closing(function() t:note("consumer") end)
+      for v in sleepy(t, 100)() do t:note(v) end
+    end)
+    sleep(1)
+    task:cancel("why")
+    takes(2, function()
+      assert.same({ "cancelled", "why" }, { await(neap.settle(task)) })
+    end)
+    assert.equal("1 producer consumer", t:logged())
+  end))
+
+  it("[S211] unwinds a stream over a stream from the inside", h.run(function(t)
+    local outer = neap.stream(function(yield)
+      local _ <close> = closing(function(err)
+        t:note("outer" .. tostring(neap.is_cancel(err)))
+      end)
+      for v in sleepy(t, 100)() do yield(v) end
+    end)
+    takes(3, function()
+      assert.is_false(neap.try_for(1, function()
+        for v in outer() do t:note(v) end
+      end))
+    end)
+    assert.equal("1 producer outertrue", t:logged())
+  end))
+
+  it("[S72] [C6] delivers a value that the producer's wait had got already", h.run(function(t)
+    local task
+    local canceller = neap.start(function() sleep(1) task:cancel("late") end)
+    task = neap.start(function()
+      for v in neap.stream(function(yield)
+        sleep(1)
+        yield("value")
+        t:note("never")
+      end)() do
+        t:note(v)
+      end
+      t:note("never")
+    end)
+    await(canceller)
+    assert.equal("cancelled", (await(neap.settle(task))))
+    assert.equal("value", t:logged())
+  end))
+
+  it("of its Task ends the stream; whoever awaits it gets ECANCELLED", h.run(function(t)
+    local s = sleepy(t, 100)()
+    await(s:next())
+    local pull = s:next()
+    assert.is_true(pull:cancel("mine"))
+    assert.is_false(pull:cancel("again"))
+    takes(2, function() assert.equal("mine", h.raises("ECANCELLED", await, pull).reason) end)
+    assert.equal("producer", t:logged())
+    assert_ended(s)
+  end))
+
+  it("whose Task was dropped ends with the scope around it", h.run(function(t)
+    local s = sleepy(t, 5)()
+    await(s:next())
+    neap.scope(function(scope)
+      s:next()
+      collectgarbage()
+      scope:cancel("enough")
+    end)
+    assert.equal("producer", t:logged())
+    assert_ended(s)
+  end))
+
+  it("whose Task was dropped: the value is gone, the next pull has the next", h.run(function(t)
+    local s <close> = sleepy(t, 1)()
+    s:next()
+    s:next()
+    collectgarbage()
+    sleep(5)
+    assert.equal(3, await(s:next()))
+  end))
+
+  it("[S95] does not outlive the scope of the pull", h.run(function(t)
+    local s <close> = sleepy(t, 5)()
+    await(s:next())
+    local pull
+    neap.scope(function() pull = s:next() end)
+    assert.is_true(pull:is_done())
+  end))
+
+  it("[S250] of a run that nobody can wake runs the handlers", h.plain(function(t)
+    local c = neap.completion()
+    h.raises("EDEADLOCK", neap.run, { clock = t.clock }, function()
+      for _ in neap.stream(function(yield)
+        local _ <close> = closing(function() t:note("closed") end)
+        yield(await(c.task))
+      end)() do
+        t:note("never")
+      end
+    end)
+    assert.equal("closed", t:logged())
+  end))
+end)
+
+describe("a time limit", function()
+  it("[S212] around one pull ends this stream only", h.run(function(t)
+    local s, other = sleepy(t, 100)(), sleepy(t, 1)()
+    await(s:next())
+    await(other:next())
+    takes(3, function()
+      h.raises("ETIMEDOUT", neap.timeout, 1, function() await(s:next()) end)
+    end)
+    assert.equal("producer", t:logged())
+    assert_ended(s)
+    assert.equal(2, await(other:next()))
+    await(other:close())
+  end))
+
+  it("[S212] around one pull, kept, means nothing for the next", h.run(function(t)
+    local s <close> = sleepy(t, 5)()
+    assert.equal(1, neap.timeout(1, function() return await(s:next()) end))
+    takes(5, function() assert.equal(2, await(s:next())) end)
+    assert.equal(3, neap.timeout(6, function() return await(s:next()) end))
+    takes(5, function() assert.equal(4, await(s:next())) end)
+  end))
+
+  it("[S134] is beaten by a producer that ignores its cancellation", h.run(function()
+    local s <close> = neap.stream(function(yield)
+      assert(not pcall(sleep, 10))
+      yield("all the same")
+    end)()
+    takes(1, function()
+      local value = neap.timeout(1, function() return (await(s:next())) end)
+      assert.equal("all the same", value)
+    end)
+  end))
+
+  it("[S213] in the producer touches no code of the consumer", h.run(function(t)
+    local s = neap.stream(function(yield)
+      local _ <close> = neap.deadline(2)
+      yield(1)
+      sleep(0.5)
+      t:note("never")
+    end)()
+    await(s:next())
+    takes(5, function()
+      sleep(5)
+      assert.is_false(neap.is_cancelling())
+    end)
+    takes(0, function() h.raises("ETIMEDOUT", await, s:next()) end)
+    assert_ended(s)
+    assert.equal("", t:logged())
+  end))
+
+  it("[S213] in the producer, caught there, does not end the stream", h.run(function()
+    local s = neap.stream(function(yield)
+      local ok, err = pcall(neap.timeout, 2, function()
+        yield(1)
+        sleep(100)
+      end)
+      yield(ok, err.code)
+    end)()
+    await(s:next())
+    sleep(1)
+    takes(1, function() assert.same({ false, "ETIMEDOUT" }, { await(s:next()) }) end)
+    assert_ended(s)
+  end))
+end)
+
+describe("what a producer opens across yields", function()
+  local function with_group(t)
+    return neap.stream(function(yield)
+      neap.group(function(g)
+        g:spawn(function()
+          local _ <close> = closing(function() t:note("child") end)
+          sleep(3)
+        end)
+        yield(1)
+        yield(2)
+      end)
+      yield(3)
+    end)
+  end
+
+  it("[S207] [C19] is a group whose end is waited for by the pull that leaves it", h.run(
+    function(t)
+      for v in with_group(t)() do t:note(v .. neap.now()) end
+      assert.equal("10.0 20.0 child 33.0", t:logged())
+    end))
+
+  it("[S209] [C19] is a group that is cancelled and joined at a break", h.run(function(t)
+    takes(0, function()
+      for v in with_group(t)() do
+        if v == 2 then break end
+      end
+    end)
+    assert.equal("child", t:logged())
+  end))
+
+  it("[C19] is not joined or cancelled with the scope of one pull", h.run(function(t)
+    local s = with_group(t)()
+    takes(0, function()
+      neap.scope(function(scope)
+        assert.equal(1, await(s:next()))
+        scope:cancel("enough")
+      end)
+    end)
+    assert.equal(2, await(s:next()))
+    takes(3, function() assert.equal(3, await(s:next())) end)
+    assert_ended(s)
+  end))
+
+  it("[S213] [C19] is a group whose failure shows at the next pull", h.run(function()
+    local e = {}
+    local s = neap.stream(function(yield)
+      neap.group(function(g)
+        g:spawn(function() sleep(1) error(e, 0) end)
+        yield(1)
+        sleep(100)
+      end)
+    end)()
+    await(s:next())
+    takes(2, function() sleep(2) end)
+    takes(0, function()
+      local ok, err = pcall(await, s:next())
+      assert.is_false(ok)
+      assert.is_true(rawequal(e, err))
+    end)
+    assert_ended(s)
+  end))
+end)
+
+describe("what a producer starts outside its own scopes", function()
+  local function starts_a_task(t)
+    return neap.stream(function(yield)
+      neap.start(function()
+        local _ <close> = closing(function() t:note("child" .. neap.now()) end)
+        sleep(3)
+      end)
+      yield(1)
+      yield(2)
+    end)
+  end
+
+  it("[S95] [C19] is joined by the consumer's scope at the pull", h.run(function(t)
+    local s <close> = starts_a_task(t)()
+    takes(3, function()
+      neap.scope(function() await(s:next()) end)
+    end)
+    assert.equal("child3.0", t:logged())
+    assert.equal(2, await(s:next()))
+  end))
+
+  it("[S113] [C19] is cancelled with that scope between pulls", h.run(function(t)
+    local s <close> = starts_a_task(t)()
+    neap.scope({ timeout = 1 }, function()
+      await(s:next())
+      sleep(100)
+    end)
+    assert.equal("child1.0", t:logged())
+    assert.equal(2, await(s:next()))
+  end))
+
+  it("[S95] [C19] is not ended by closing the stream", h.run(function(t)
+    for v in starts_a_task(t)() do
+      if v == 1 then break end
+    end
+    assert.equal("", t:logged())
+    sleep(4)
+    assert.equal("child3.0", t:logged())
+  end))
+end)
