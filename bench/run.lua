@@ -7,10 +7,25 @@ local build = os.getenv("NEAP_BUILD") or "build/release"
 local ROUNDS = tonumber(os.getenv("NEAP_ROUNDS")) or 5
 local BUSY = 0.9 -- of a core: a server that had less to do shared the machine
 
+local function imports_uvloop(python)
+  return os.execute(python .. " -c 'import uvloop' 2>/dev/null")
+end
+
+--- The system's Python, if that one has uvloop and the first in the path has not.
+local function find_python()
+  local python, system = os.getenv("NEAP_PYTHON") or "python3", "/usr/bin/python3"
+  return not imports_uvloop(python) and imports_uvloop(system) and system or python
+end
+local python = find_python()
+
+local kinds = {
+  node = { "node", ".js" },
+  asyncio = { python, ".py" },
+}
+
 local function script(name, ...)
-  local extension = name:match("_node$") and ".js" or ".lua"
-  local interpreter = extension == ".js" and "node" or lua
-  return table.concat({ interpreter, "bench/" .. name .. extension, ... }, " ")
+  local kind = kinds[name:match("_(%a+)$")] or { lua, ".lua" }
+  return table.concat({ kind[1], "bench/" .. name .. kind[2], ... }, " ")
 end
 
 local function program(name, ...)
@@ -28,8 +43,10 @@ end
 local CROWD = "100000 0.6 0.2"
 local MILLION = "1000000 4 0.5"
 
--- In each bench: peers in their order, `needs` what may be absent; rows are what is shown. The
--- first peer is neap; a row compares with the limit (a peer), or with a value of neap's (`base`).
+-- In each bench: peers in their order, `needs` what may be absent, `prepare` what to do before;
+-- rows are what is shown. The first peer is neap; a row compares with the limit (a peer), or with a
+-- value of neap's (`base`). A row with a `limit` of its own shows these two alone; `limit_key` is
+-- that peer's value, where it goes by another name.
 local benches = {
   {
     name = "tasks",
@@ -145,6 +162,40 @@ local benches = {
     },
   },
   {
+    name = "coordination",
+    about = "channels, semaphores, all, map, streams, tokens; ns of CPU time for each",
+    peers = {
+      { "neap", script("coordination") },
+      { "Lua coroutines", script("coordination_raw") },
+      { "luv + 100 lines", script("coordination_luv"), needs = "luv" },
+      { "cqueues", script("coordination_cqueues"), needs = "cqueues" },
+      { "copas", script("coordination_copas"), needs = "copas" },
+      { "Node", script("coordination_node"), needs = "node" },
+      { "asyncio", script("coordination_asyncio"), needs = "python" },
+      { "Go", program("coordination_go"), needs = "go",
+        prepare = "go build -o " .. program("coordination_go") .. " bench/coordination_go.go" },
+    },
+    limit = "Lua coroutines",
+    rows = {
+      { "item", "P15 an item through a channel of 100: await(ch:recv())", limit_value = 400 },
+      { "item", "P15 the same and asyncio.Queue", limit = "asyncio", at_most = 0.2 },
+      { "item", "P15 the same and copas.queue", limit = "copas", at_most = 0.2 },
+      { "item", "P15 the same and what Go hands over unbuffered", limit = "Go",
+        limit_key = "item_handed", at_most = 1 },
+      { "item_loop", "P15 an item through a channel of 100: for v in ch", limit_value = 400 },
+      { "item_handed", "an item through a channel of 0" },
+      { "ping_pong", "a round trip over two channels of 0" },
+      { "ping_pong_buffer", "a round trip over two channels of 1" },
+      { "semaphore", "one permit handed around among 100 tasks" },
+      { "semaphore_free", "a permit acquired and released, nobody else wants it" },
+      { "all", "neap.all of 10 000 tasks that yield once, each with its start" },
+      { "map", "neap.map, limit 100, a body that yields once" },
+      { "stream", "a value of a stream whose producer does not wait" },
+      { "register", "register and unregister a callback at a token" },
+      { "with_token", "enter and leave neap.with_token" },
+    },
+  },
+  {
     name = "startup",
     about = "start and end of a process, ms",
     peers = {
@@ -167,16 +218,22 @@ local function output_of(command)
   return text, pipe:close()
 end
 
+--- Why a program failed: the line before Lua's traceback, or its last one.
+local function complaint(text)
+  local before = text:match("^(.-)\n?stack traceback:") or text
+  return before:match("([^\n]*)\n*$")
+end
+
 --- What a program reports, by name; nil and a reason if it fails.
 local function measure(command)
   local values = {}
   local text, ok = output_of(command)
   for name, value in text:gmatch("([%w_]+) (%-?[%d.]+)\n") do values[name] = tonumber(value) end
-  if not ok then return nil, text:match("[^\n]*\n?$"):gsub("\n", "") end
+  if not ok then return nil, complaint(text) end
   return values
 end
 
-local spare_tries = 10 -- for all benches: the whole run stays within four minutes
+local spare_tries = 10 -- for all benches: the whole run stays within five minutes
 
 --- The same, once more where somebody else was using the machine: what was disturbed less.
 local function measure_undisturbed(command)
@@ -187,27 +244,47 @@ local function measure_undisturbed(command)
   return again and again.server_busy > values.server_busy and again or values
 end
 
+local function lua_prints(code)
+  return ("%s -e 'print(%s)'"):format(lua, code)
+end
+
+-- What may be absent, and the command that prints its version.
 local tools = {
-  luv = function() return output_of(lua .. [[ -e 'print(require "luv".version_string())']]) end,
-  node = function() return output_of("node -v") end,
+  { "luv", lua_prints('require "luv".version_string()') },
+  { "cqueues", lua_prints('require "cqueues".VERSION') },
+  { "copas", lua_prints('require "copas.queue" and require "copas"._VERSION') },
+  { "node", "node -v" },
+  { "python", python .. " -V" },
+  { "uvloop", python .. " -c 'import uvloop; print(uvloop.__version__)'" },
+  { "go", "go version" },
 }
 
 --- Versions of the tools that are there, by their names.
 local function find_tools()
   local found = {}
-  for name, version in pairs(tools) do
-    local text, ok = version()
-    if ok then found[name] = text:match("%S+") end
+  for _, tool in ipairs(tools) do
+    local text, ok = output_of(tool[2])
+    if ok then found[tool[1]] = text:match("%d[%w.]*") end
   end
   return found
+end
+
+--- Why a peer cannot take its turn, nil if it can.
+local function obstacle(peer, found)
+  if peer.needs and not found[peer.needs] then return "there is no " .. peer.needs end
+  if peer.prepare then
+    local text, ok = output_of(peer.prepare)
+    if not ok then return complaint(text) end
+  end
 end
 
 --- For each peer the list of what its rounds reported.
 local function take_turns(bench, found)
   local results = {}
   for _, peer in ipairs(bench.peers) do
-    if peer.needs and not found[peer.needs] then
-      print(("  %s: skipped, there is no %s"):format(peer[1], peer.needs))
+    local why = obstacle(peer, found)
+    if why then
+      print(("  %s: skipped, %s"):format(peer[1], why))
     else
       results[peer[1]] = {}
     end
@@ -279,19 +356,30 @@ local function verdict(row, value, ratio, limit_value)
   return ("target %s: %s"):format(text, is_met and "met" or "MISSED")
 end
 
+--- What a peer calls the value of a row; nil if the row is not about that peer.
+local function key_of(row, peer, is_neap)
+  if not row.limit or is_neap then return row[1] end
+  return peer[1] == row.limit and (row.limit_key or row[1]) or nil
+end
+
 local function show_row(bench, row, results)
   print("  " .. row[2])
-  local limit = results[bench.limit]
+  local limit, limit_key = results[row.limit or bench.limit], row.limit_key or row[1]
+  if row.limit and not limit then
+    print(("    not compared: %s is not among the peers"):format(row.limit))
+    return
+  end
   for _, peer in ipairs(bench.peers) do
-    local list = results[peer[1]]
-    local values = list and values_of(list, row[1]) or {}
+    local is_neap = peer == bench.peers[1]
+    local list, key = results[peer[1]], key_of(row, peer, is_neap)
+    local values = list and key and values_of(list, key) or {}
     if #values > 0 then
-      local base, base_key = limit, row[1]
+      local base, base_key = limit, limit_key
       if row.base then base, base_key = list, row.base end
-      local ratios = base and values_of(list, row[1], base, base_key) or {}
+      local ratios = base and values_of(list, key, base, base_key) or {}
       local ratio = #ratios > 0 and median(ratios)
-      local limit_value = limit and median(values_of(limit, row[1]))
-      local is_neap = peer == bench.peers[1]
+      local limits = limit and values_of(limit, limit_key) or {}
+      local limit_value = #limits > 0 and median(limits)
       local judged = is_neap and verdict(row, median(values), ratio, limit_value) or ""
       local shown = ratio and with_range(ratio, ratios) or ""
       local line = ("    %-24s %-32s %-22s %s"):format(peer[1], spread(values), shown, judged)
@@ -311,9 +399,12 @@ end
 local function show_method(found)
   print(("%d rounds, the peers in turns, each program in a process of its own;"):format(ROUNDS))
   print("median, min..max, x: the median of the ratios to the limit, each within one round")
-  print(("neap %s, %s, libuv %s, luv %s, Node %s"):format(
+  print(("neap %s, %s, libuv %s"):format(
     neap.version, first_line(lua .. " -v"):match("^Lua [%d.]+") or _VERSION,
-    first_line(program("timers", "version")), found.luv or "none", found.node or "none"))
+    first_line(program("timers", "version"))))
+  local versions = {}
+  for i, tool in ipairs(tools) do versions[i] = tool[1] .. " " .. (found[tool[1]] or "none") end
+  print(table.concat(versions, ", "))
   print(("%s, %s cores, load average %s"):format(
     first_line("uname -srm"), first_line("getconf _NPROCESSORS_ONLN"),
     first_line("cut -d ' ' -f 1 /proc/loadavg")))
