@@ -14,14 +14,16 @@ typedef struct neapL__start {
   bool is_queued;  /* it begins in a turn of its own */
 } neapL__start;
 
-/* Starts the function and its n arguments, on top of L, as a task: it runs to its first wait.
- * Returns like a C function with the Task as its result (it may yield). [-(n+1), +1, m] */
-int neapL__start_task(lua_State *L, neapL__state *state, int n, neapL__start where);
+/* Starts the function at `function` (may be an upvalue) with the arguments from `first` to the top, as
+ * a task: it runs to its first wait. Returns like a C function with the Task as its result (it may
+ * yield). [-0, +1, m] */
+int neapL__start_task(lua_State *L, neapL__state *state, int function, int first,
+                      neapL__start where);
 
 /* Makes the task without running it; its Task is pushed in a userdata of `size`, which begins with
- * neapL__task; what follows is the caller's to set. [-(n+1), +1, m] */
-neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int n, neapL__start where,
-                             size_t size);
+ * neapL__task; what follows is the caller's to set. [-0, +1, m] */
+neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int function, int first,
+                             neapL__start where, size_t size);
 
 /* Runs a task that is new or parked, to its next wait, before the caller goes on. Returns like a C
  * function: `next` is called then, at once or after a yield, with the frame as it is. [-0, +0, m] */

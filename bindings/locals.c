@@ -32,8 +32,15 @@ void neapL__set_locals(lua_State *L, neapL__state *state, neapL__task *task) {
   replace(L, state, slot_of(state, task));
 }
 
-void neapL__reserve_locals(lua_State *L, neapL__state *state) {
+bool neapL__reserve_locals(lua_State *L, neapL__state *state) {
+  if (!*slot_of(state, neapL__current(state))) return false;
   neapL__slot_reserve(L, &state->locals);
+  return true;
+}
+
+void neapL__inherit_locals(lua_State *L, neapL__state *state, neapL__task *task) {
+  neapL__push_locals(L, state);
+  neapL__set_locals(L, state, task);
 }
 
 void neapL__forget_locals(neapL__state *state, neapL__task *task) {

@@ -8,12 +8,14 @@
 /* Pushes the table of what runs now, nil if it has none. [-0, +1, -] */
 void neapL__push_locals(lua_State *L, neapL__state *state);
 
-/* Pops a table or nil: the locals of `task`. Raises nothing where `neapL__reserve_locals` was called,
- * or where it has some already. [-1, +0, m] */
+/* Pops a table or nil: the locals of `task`. Raises nothing where it has some already. [-1, +0, m] */
 void neapL__set_locals(lua_State *L, neapL__state *state, neapL__task *task);
 
-/* Makes room for the locals of one more task. [-0, +0, m] */
-void neapL__reserve_locals(lua_State *L, neapL__state *state);
+/* Whether what runs now has locals; then there is room for those of one more task. [-0, +0, m] */
+bool neapL__reserve_locals(lua_State *L, neapL__state *state);
+
+/* A new task starts with the locals of what runs now, for which there is room. [-0, +0, -] */
+void neapL__inherit_locals(lua_State *L, neapL__state *state, neapL__task *task);
 
 /* The task has ended. */
 void neapL__forget_locals(neapL__state *state, neapL__task *task);

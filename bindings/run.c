@@ -143,7 +143,9 @@ static int run_protected(lua_State *L) {
   neapL__state *state = lua_touserdata(L, 1);
   run_options *options = lua_touserdata(L, 2);
   neapL__start where = {&state->loop->root.node, &state->loop->root, false, false, true};
-  neapL__start_task(L, state, lua_gettop(L) - 3, where);
+  neapL__start_task(L, state, 3, 4, where);
+  lua_replace(L, 3);
+  lua_settop(L, 3);
   const neap_task *main = ((neapL__handle *)lua_touserdata(L, 3))->task;
   bool had_failed = false;
   lua_pushnil(L); /* [3] the main Task, [4] EDEADLOCK or nil */

@@ -556,7 +556,7 @@ static int scope_spawn(lua_State *L) {
     neapL__misuse(L, "spawn on a scope that is no group; use neap.group");
   check_unfinished(L, self, "spawn");
   neapL__start where = {&self->scope.node, core_of(self), true, false, false};
-  return neapL__start_task(L, self->state, lua_gettop(L) - 2, where);
+  return neapL__start_task(L, self->state, 2, 3, where);
 }
 
 /* scope.errors: what the tasks in it left and was not raised; reading them observes them */

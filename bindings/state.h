@@ -29,7 +29,7 @@ typedef struct neapL__coroutine {
   uint32_t slot;
 } neapL__coroutine;
 
-enum { NEAPL__POOL = 256 }; /* idle coroutines that are kept: some 0.3 MB */
+enum { NEAPL__POOL = 1024 }; /* idle coroutines that are kept: some 1 MB */
 
 /* A metatable: its reference, and its identity for fast checks. */
 typedef struct neapL__meta {

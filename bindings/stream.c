@@ -239,7 +239,7 @@ static producer *push_producer(lua_State *L, neapL__state *state, stream *self, 
   luaL_checkstack(L, n + 8, "too many arguments for a stream");
   for (int i = 1; i <= n; i++) lua_rawgeti(L, arguments, i);
   lua_remove(L, arguments);
-  producer *made = (producer *)neapL__new_task(L, state, n + 1, where, sizeof *made);
+  producer *made = (producer *)neapL__new_task(L, state, base + 2, base + 3, where, sizeof *made);
   made->task.is_producer = true;
   made->is_closing = made->is_abandoned = false;
   made->current = NULL;
@@ -281,12 +281,6 @@ static void begin_producer(lua_State *L, neapL__state *state, stream *self, pull
   lua_error(L);
 }
 
-/* The producer sees the task-local values of who pulls. */
-static void lend_locals(lua_State *L, neapL__state *state, neapL__task *to) {
-  neapL__push_locals(L, state);
-  neapL__set_locals(L, state, to);
-}
-
 /* Runs the producer below the pull on top of L, then goes on with `next`. */
 static int pull_from(lua_State *L, neapL__state *state, stream *self, pull *current,
                      lua_KFunction next) {
@@ -321,10 +315,7 @@ static int start_next(lua_State *L, stream *self, lua_KFunction next) {
     neapL__push_done(L, state);
     return next(L, LUA_OK, 2);
   }
-  if (self->producer) {
-    neapL__reserve_locals(L, state);
-    lend_locals(L, state, &self->producer->task);
-  }
+  if (self->producer) neapL__inherit_locals(L, state, &self->producer->task);
   return pull_from(L, state, self, push_pull(L, state, &next_row), next);
 }
 

@@ -411,7 +411,7 @@ static int start_callback(lua_State *L) {
   neapL__state *state = neapL__state_get(L);
   neapL__start where = {&state->loop->root.node, NULL, false, false, false};
   neapL__enter_locals(L, state);
-  neapL__start_task(L, state, 1, where);
+  neapL__start_task(L, state, 1, 2, where);
   return 0;
 }
 
