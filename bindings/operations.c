@@ -8,6 +8,7 @@
 #include "watch.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 /* ---- Arguments ----------------------------------------------------------------------------- */
@@ -43,22 +44,109 @@ enum { MAX_OPTIONAL = 4 };
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
-/* The operation is in its handle before its arguments are read, so that an argument error frees it. */
-neapL__handle *neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row) {
-  neapL__check_open(L, state);
-  neapL__handle *handle = neapL__push_handle(L, state, row, 1);
-  neap__op *op = neap__op_new(state->loop, row->kind);
-  if (!op) {
-    neapL__raise_memory(L);
-    return NULL;
-  }
-  handle->task = &op->task;
+static void read_arguments(lua_State *L, const neapL__row *row, neap__op *op) {
   int top = lua_gettop(L);
   if (row->read) row->read(L, op);
   lua_settop(L, top);
+}
+
+/* An operation to which nothing but the loop points lives in the userdata of its Task, which is pinned
+ * while it does. */
+typedef struct local_operation {
+  neapL__handle handle;
+  _Alignas(max_align_t) char op[];
+} local_operation;
+
+static void start_local(lua_State *L, neapL__state *state, const neapL__row *row) {
+  size_t size = sizeof(local_operation) + row->kind->size;
+  local_operation *self = neapL__new_embedded(L, state, size, 1);
+  neap__op *op = (neap__op *)(void *)self->op;
+  neap__op_init(op, state->loop, row->kind);
+  neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
+  self->handle = (neapL__handle){&op->task, row};
+  read_arguments(L, row, op);
+  neapL__slot_reserve(L, &state->pins);
   neap__op_start(op);
-  neapL__watch(L, state);
+  if (!op->is_native) return;
+  lua_pushvalue(L, -1);
+  op->pin = neapL__pin(L, state);
+}
+
+/* Pushes the handle for the next operation. It still has the operation of a call that raised an error
+ * while its arguments were read. */
+static neapL__handle *push_scratch(lua_State *L, neapL__state *state, const neapL__row *row) {
+  neapL__push_ref(L, state->scratch_ref);
+  neapL__handle *handle = lua_touserdata(L, -1);
+  if (!handle) {
+    lua_pop(L, 1);
+    handle = neapL__push_handle(L, state, row, 1);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
+  }
+  neap_task *leftover = handle->task;
+  *handle = (neapL__handle){NULL, row};
+  if (leftover) neap_task_unref(leftover);
   return handle;
+}
+
+/* It is pending: the handle on top is its Task. */
+static void give_scratch(lua_State *L, const neapL__state *state) {
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
+}
+
+/* Pushes a Task with the outcome of the operation that has ended, whose handle is on top. */
+static void push_outcome(lua_State *L, neapL__state *state, const neapL__handle *handle) {
+  int index = lua_gettop(L);
+  switch (handle->task->status) {
+  case NEAP_DONE: {
+    int n = handle->row->push ? handle->row->push(L, state, index) : 0;
+    if (n > 0)
+      neapL__push_completed(L, state, n);
+    else
+      neapL__push_done(L, state);
+    break;
+  }
+  case NEAP_FAILED:
+    neapL__push_core_error(L, state, neap_task_error(handle->task));
+    neapL__push_failed_operation(L, state);
+    break;
+  default: neapL__push_cancelled_here(L, state); break;
+  }
+}
+
+/* It has ended on the spot: its handle, on top, is used again. */
+static void replace_by_outcome(lua_State *L, neapL__state *state, neapL__handle *handle) {
+  int index = lua_gettop(L);
+  push_outcome(L, state, handle);
+  lua_replace(L, index);
+  lua_settop(L, index);
+  neap_task *task = handle->task;
+  handle->task = NULL;
+  neap_task_unref(task);
+}
+
+/* The operation is in its handle before its arguments are read, so that an argument error frees it. */
+static void start_native(lua_State *L, neapL__state *state, const neapL__row *row) {
+  neapL__handle *handle = push_scratch(L, state, row);
+  neap__op *op = neap__op_new(state->loop, row->kind);
+  if (!op) {
+    neapL__raise_memory(L);
+    return;
+  }
+  handle->task = &op->task;
+  read_arguments(L, row, op);
+  neap__op_start(op);
+  if (op->task.status == NEAP_PENDING || op->is_native)
+    give_scratch(L, state);
+  else
+    replace_by_outcome(L, state, handle);
+}
+
+void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row) {
+  neapL__check_open(L, state);
+  (row->kind->is_local ? start_local : start_native)(L, state, row);
+  neapL__watch(L, state);
 }
 
 /* Upvalues: the state, the row. */

@@ -18,8 +18,9 @@ struct neapL__row {
   size_t (*written)(const neap__op *op);
 };
 
-/* Starts the operation of a row with the arguments on the stack; pushes its Task. [-0, +1, m] */
-neapL__handle *neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row);
+/* Starts the operation of a row with the arguments on the stack; pushes its Task. What ends on the spot
+ * has a Task without a finalizer, which is most of its cost. [-0, +1, m] */
+void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row);
 
 /* The operation behind the Task at `index`. */
 static inline neap__op *neapL__op_at(lua_State *L, int index) {

@@ -54,6 +54,7 @@ struct neapL__state {
   uint32_t root_locals; /* slot of the locals of what runs outside of tasks; 0: none */
 
   int done_ref;          /* a Task that is done, with no results */
+  int scratch_ref;       /* a handle for the next operation (operations.c), or false */
   int close_signal_ref;  /* what `yield` raises in a producer whose stream is closed */
   int cancelled_ref;     /* node -> its Cancelled object */
   int captures_ref;      /* task -> list of the failures that are unwinding in it */

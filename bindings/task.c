@@ -556,6 +556,14 @@ void neapL__push_failed(lua_State *L, neapL__state *state) {
   neap__task_settle(task, NEAP_FAILED);
 }
 
+void neapL__push_failed_operation(lua_State *L, neapL__state *state) {
+  neap_task *task = push_completion_task(L, state);
+  lua_insert(L, -2);
+  task->flags |= NEAPL__HAS_ERROR;
+  lua_setiuservalue(L, -2, 1);
+  neap__task_settle(task, NEAP_FAILED);
+}
+
 static neap_task *push_new_completed(lua_State *L, int *n) {
   neapL__state *state = neapL__state_here(L);
   *n = lua_gettop(L);
@@ -726,7 +734,7 @@ void neapL__open_tasks(lua_State *L, neapL__state *state) {
 }
 
 void neapL__open_done(lua_State *L, neapL__state *state) {
-  neapL__push_completed(L, state, 0);
+  neapL__push_completed(L, state, 0)->flags |= NEAPL__IS_TOUCHED; /* nobody has to await it */
   state->done_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 

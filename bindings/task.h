@@ -101,6 +101,9 @@ neap_task *neapL__push_completed(lua_State *L, neapL__state *state, int n);
 /* Pops the error on top and pushes a Task that has failed with it. [-1, +1, m] */
 void neapL__push_failed(lua_State *L, neapL__state *state);
 
+/* The same for an operation, whose errors nobody is told of unless they are awaited. [-1, +1, m] */
+void neapL__push_failed_operation(lua_State *L, neapL__state *state);
+
 /* Pops the error on top: the pending embedded task at `index` is going to fail with it. Without memory
  * for a failure it has the error itself, which nobody hears of then. Settle it next. [-1, +0, -] */
 void neapL__set_failure(lua_State *L, neapL__state *state, int index, neap_task *task);

@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "inbox.h"
+#include "op.h"
 #include "ready.h"
 #include "scope.h"
 #include "timer.h"
@@ -13,6 +14,8 @@ typedef struct neap__hooks {
   void *data;
   /* A task with task->host != 0 has settled. */
   void (*settled)(void *data, neap_task *task);
+  /* An embedded operation is not native any more. */
+  void (*op_released)(void *data, neap__op *op);
   /* The last reference to a cause with cause->host != 0 is gone. */
   void (*release_cause)(void *data, uint32_t host);
 } neap__hooks;

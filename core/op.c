@@ -3,12 +3,20 @@
 #include "loop.h"
 
 #include <assert.h>
+#include <string.h>
 
 neap__op *neap__op_new(neap_loop *loop, const neap__op_kind *kind) {
   neap__op *op = neap__memory_new(&loop->memory, kind->size);
   if (!op) return NULL;
   neap__task_init(&op->task, loop, &kind->task);
   return op;
+}
+
+void neap__op_init(neap__op *op, neap_loop *loop, const neap__op_kind *kind) {
+  assert(kind->is_local && !kind->release);
+  memset(op, 0, kind->size);
+  neap__task_init(&op->task, loop, &kind->task);
+  op->is_embedded = true;
 }
 
 void neap__op_start(neap__op *op) {
@@ -57,7 +65,9 @@ void neap__op_release_native(neap__op *op) {
   assert(op->is_native);
   op->is_native = false;
   if (op->is_job) op->task.loop->jobs--;
-  if (neap__op_is_orphan(op)) op->task.loop->operations--;
+  neap_loop *loop = op->task.loop;
+  if (neap__op_is_orphan(op)) loop->operations--;
+  if (op->is_embedded && loop->hooks.op_released) loop->hooks.op_released(loop->hooks.data, op);
   neap_task_unref(&op->task);
 }
 
@@ -68,7 +78,7 @@ const neap_error *neap__op_error(const neap_task *task) {
 void neap__op_destroy(neap_task *task) {
   neap__op *op = (neap__op *)task;
   neap_loop *loop = task->loop;
-  assert(!op->is_native);
+  assert(!op->is_native && !op->is_embedded);
   if (task->status == NEAP_PENDING) neap__task_settle(task, NEAP_CANCELLED); /* never started */
   if (neap__op_kind_of(op)->release) neap__op_kind_of(op)->release(op);
   neap__loop_anchor(loop);

@@ -14,6 +14,7 @@ typedef struct neap__op neap__op;
 typedef struct neap__op_kind {
   neap__task_kind task; /* filled with NEAP__OP_TASK */
   size_t size;          /* of the struct that begins with neap__op */
+  bool is_local;        /* nothing but the loop ever points at it: it may live in the host's memory */
   /* Starts the work: calls neap__op_acquire_native where something outside points at it, or settles
    * it on the spot. A negative code fails it. Called once, at most. */
   int (*start)(neap__op *op);
@@ -27,6 +28,8 @@ typedef struct neap__op_kind {
 struct neap__op {
   neap_task task;
   neap_error error; /* when it failed; path and address belong to the operation */
+  uint32_t pin;     /* for the bindings: what keeps an embedded one while it is native */
+  bool is_embedded; /* in memory of the host, not of the core */
   bool is_native;   /* something outside points at it */
   bool is_job;      /* it is in the thread pool: it ends by itself */
 };
@@ -44,6 +47,10 @@ static inline const neap__op_kind *neap__op_kind_of(const neap__op *op) {
 
 /* Zeroed, one reference for the caller; NULL when out of memory. */
 neap__op *neap__op_new(neap_loop *loop, const neap__op_kind *kind);
+
+/* The same in memory of the host, `kind->size` bytes, for a local kind. The host keeps it while it is
+ * native; hooks.op_released says when that ends. */
+void neap__op_init(neap__op *op, neap_loop *loop, const neap__op_kind *kind);
 
 /* Starts it below the current scope; in a cancelled scope it is cancelled instead. Never fails:
  * errors are its outcome. */

@@ -20,5 +20,6 @@ static int start(neap__op *op) {
 const neap__op_kind neap__pause_kind = {
     .task = NEAP__OP_TASK("yield"),
     .size = sizeof(neap__pause),
+    .is_local = true,
     .start = start,
 };

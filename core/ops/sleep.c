@@ -33,6 +33,7 @@ void neap__sleep_end(neap__sleep *self) {
 const neap__op_kind neap__sleep_kind = {
     .task = NEAP__OP_TASK("sleep"),
     .size = sizeof(neap__sleep),
+    .is_local = true,
     .start = start,
     .abort = abort_sleep,
 };
