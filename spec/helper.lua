@@ -3,25 +3,16 @@
 
 local neap = require "neap"
 local core = require "neap.core"
-
-local await = neap.await
+local testing = require "neap.testing"
 
 local M = {}
 
 local GUARD_SECONDS = os.getenv("NEAP_SLOW") and 240 or 20
 local GUARD_INSTRUCTIONS = 100000
-local MOST_ALLOCATIONS = 100000
 local STRESS = os.getenv("NEAP_STRESS_GC") == "1"
 
 -- What earlier specs, which failed for it, left alive: a leak is reported once.
 local leftover = {}
-
---- What was let go ends: a stream that nobody closed does so in the next run.
-local function collect()
-  collectgarbage()
-  collectgarbage()
-  if core.stats().tasks > 0 then pcall(neap.run, function() await(neap.yield()) end) end
-end
 
 --- Tracebacks and messages of reports, for the message of a failing spec.
 local function describe_reports(reports)
@@ -119,16 +110,11 @@ local function check_reports(context)
   end
 end
 
---- The counts that are not zero, as text, or nil.
+--- What is alive that was not before this spec, as text, or nil.
 local function find_leaks()
-  local found = {}
-  local counts = core.stats()
-  for _, name in ipairs{"tasks", "operations", "timers", "scopes", "handles", "pins"} do
-    local count = counts[name] or error("stats() has no field " .. name)
-    if count > (leftover[name] or 0) then found[#found + 1] = name .. "=" .. count end
-    leftover[name] = count
-  end
-  return #found > 0 and table.concat(found, " ") or nil
+  local leaks = testing.leaks(leftover)
+  leftover = core.stats()
+  return leaks
 end
 
 local function run_spec(body)
@@ -142,14 +128,13 @@ local function run_spec(body)
 
   local ok, err = execute(context, body)
   core.fail_allocation()
-  collect()
+  collectgarbage() -- what is lost is reported
   local clean, report = pcall(check_reports, context)
 
   neap.on_unobserved(former_unobserved)
   neap.on_warning(former_warning)
   context.unobserved, context.warnings, context.clock = nil, nil, nil
   setmetatable(context, nil)
-  collect()
   local leaks = find_leaks()
 
   if not ok then error(err, 0) end
@@ -226,37 +211,8 @@ function M.line()
   return debug.getinfo(2, "l").currentline
 end
 
--- Failing allocations.
-
-local function is_out_of_memory(err)
-  if type(err) == "table" and err.code == "ENOMEM" then return true end
-  return tostring(err):find("not enough memory", 1, true) ~= nil
-end
-
---- One pass; returns whether an allocation failed in it.
-local function pass_with_failure(fn, n, persist)
-  core.fail_allocation(n, persist)
-  local ok, err = pcall(fn)
-  local fired = core.fail_allocation()
-  if not ok and not (fired and is_out_of_memory(err)) then
-    if type(err) ~= "string" then error(err, 0) end
-    local mode = persist and " and all later ones" or ""
-    error("with allocation " .. n .. mode .. " failing: " .. err, 0)
-  end
-  return fired
-end
-
---- Repeats `fn` with the core's allocation 1, 2, 3 … failing until nothing failed, first that one
---- only, then from there on. `fn` succeeds, or raises a clear error for want of memory.
-function M.each_failure(fn)
-  for _, persist in ipairs{false, true} do
-    local n = 1
-    while pass_with_failure(fn, n, persist) do
-      n = n + 1
-      if n > MOST_ALLOCATIONS then error("allocations keep failing, the body never passes") end
-    end
-  end
-end
+--- Repeats `fn` with allocation 1, 2, 3 … of the core failing (neap.testing).
+M.each_failure = testing.each_failure
 
 -- Child processes.
 

@@ -7,6 +7,7 @@
 local check = require "neap.check"
 local core = require "neap.core"
 
+---@class neap.testing
 local M = {}
 
 local VIRTUAL_LIMIT, REAL_LIMIT = 3600, 10

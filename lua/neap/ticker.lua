@@ -10,6 +10,16 @@ Ticker.__index = methods
 Ticker.__name = "neap.Ticker"
 Ticker.__metatable = false
 
+--- A tick was delivered: the next one is due at the first multiple of the period that lies ahead.
+local function pass(self)
+  local now, period = core.now(), self.period
+  self.count = self.count + 1
+  self.deadline = self.deadline + period
+  if self.deadline <= now then
+    self.deadline = self.deadline + math.floor((now - self.deadline) / period) * period
+  end
+end
+
 --- The next tick: a Task of its number, counted from 1; of nil when the ticker was closed. Ticks
 --- that were missed are delivered as one, at once; then the cadence goes on.
 ---@return neap.Task
@@ -20,20 +30,10 @@ function methods:next()
   if pending and not pending:is_done() then
     core.misuse("two next() at once on one ticker: await the first one before the next")
   end
-  if pending and pending:status() == "done" then self:passed() end
+  if pending and pending:status() == "done" then pass(self) end
   local task = core.tick(self.deadline, self.count + 1)
   self.pending = task
   return task
-end
-
---- A tick was delivered: the next one is due at the first multiple of the period that lies ahead.
-function methods:passed()
-  local now, period = core.now(), self.period
-  self.count = self.count + 1
-  self.deadline = self.deadline + period
-  if self.deadline <= now then
-    self.deadline = self.deadline + math.floor((now - self.deadline) / period) * period
-  end
 end
 
 --- Ends the ticker: a waiting next() gives nil. Harmless when repeated.
