@@ -504,12 +504,33 @@ void neapL__close_bodies(lua_State *L, neapL__state *state) {
     neapL__close_body(L, state, NEAP__CONTAINER(state->bodies.prev, neapL__task, link));
 }
 
-void neapL__close_parked(lua_State *L, neapL__state *state) {
+static void adopt_parked(neapL__state *state) {
   while (!neap__list_is_empty(&state->parked)) {
-    neapL__task *task = NEAP__CONTAINER(state->parked.prev, neapL__task, link);
+    neapL__task *task = NEAP__CONTAINER(state->parked.next, neapL__task, link);
     neap__routine_adopt(&task->routine, &state->loop->root.node, NULL);
-    neapL__close_body(L, state, task);
+    neap__list_unlink(&task->link);
+    neap__list_append(&state->bodies, &task->link);
   }
+}
+
+/* Producers come to the end of the list with each pull. */
+static void sort_bodies(neapL__state *state) {
+  neap_task *sorted = NULL;
+  for (neap__list *link = state->bodies.next; link != &state->bodies; link = link->next) {
+    neap_task *task = &NEAP__CONTAINER(link, neapL__task, link)->routine.task;
+    task->deliver_next = sorted;
+    sorted = task;
+  }
+  sorted = neap__sort_by_creation(sorted);
+  neap__list_init(&state->bodies);
+  for (; sorted; sorted = sorted->deliver_next)
+    neap__list_append(&state->bodies, &neapL__task_of(neap__task_routine(sorted))->link);
+}
+
+void neapL__close_all(lua_State *L, neapL__state *state) {
+  adopt_parked(state);
+  sort_bodies(state);
+  neapL__close_bodies(L, state);
 }
 
 const luaL_Reg neapL__coroutine_functions[] = {

@@ -33,7 +33,7 @@ int neapL__run_now(lua_State *L, neapL__state *state, neapL__task *task, lua_KFu
 /* Closes all bodies, the youngest first, without resuming them. */
 void neapL__close_bodies(lua_State *L, neapL__state *state);
 /* ... and the producers that nobody pulls. */
-void neapL__close_parked(lua_State *L, neapL__state *state);
+void neapL__close_all(lua_State *L, neapL__state *state);
 /* Closes one: its to-be-closed variables run, but cannot wait. */
 void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task);
 

@@ -147,7 +147,7 @@ void neapL__group_failed(lua_State *L, neapL__state *state, neap_scope *scope,
 
 bool neapL__scope_timed_out(const neap_scope *scope) {
   const neapL__scope *self = (const neapL__scope *)scope;
-  return scope->timed_out || (self->mode == NEAPL__TOKEN && self->token->timed_out);
+  return scope->timed_out || self->timed_out || (self->token && self->token->timed_out);
 }
 
 /* ---- Leaving ------------------------------------------------------------------------------- */
@@ -190,7 +190,13 @@ static void push_own_cancelled_error(lua_State *L, neapL__state *state, neapL__s
 }
 
 void neapL__scope_abandon(neapL__state *state, neap_scope *scope) {
-  neap_token_unregister(&((neapL__scope *)scope)->registration);
+  neapL__scope *self = (neapL__scope *)scope;
+  if (self->token) {
+    self->timed_out = self->token->timed_out;
+    neap_token_unregister(&self->registration);
+    neap_token_unref(self->token);
+    self->token = NULL;
+  }
   if (scope->live == 0)
     neap__scope_close(scope);
   else
@@ -412,7 +418,7 @@ static int with_token(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, SCOPE_TOKEN);
   lua_remove(L, 1);
-  self->token = token;
+  self->token = neap_token_ref(token);
   self->registration.call = cancel_with_token;
   neap_token_register(token, &self->registration);
   return run_form(L, self, false);

@@ -22,11 +22,12 @@ typedef struct neapL__scope {
   neap_scope scope;
   neapL__state *state;
   neap_registration registration; /* TOKEN: with the token */
-  neap_token *token;              /* TOKEN: borrowed from its object */
+  neap_token *token;              /* TOKEN: with a reference, while it is open */
   neapL__failure *first;          /* GROUP: the failure that cancelled it; pinned with first_pin */
   uint32_t first_pin;
   uint8_t mode;
   bool is_function_form;
+  bool timed_out;     /* TOKEN: the token has */
   bool has_cancelled; /* there is a Cancelled object for it */
   bool caught;        /* it has absorbed its own Cancelled */
   bool is_exiting;

@@ -174,9 +174,7 @@ static int close_state(lua_State *L) {
   if (state->is_closing || !state->loop) return 0;
   state->is_closing = true;
   neapL__end_faults(L); /* or the allocator would be gone before the last block */
-  neapL__close_bodies(L, state);
-  neapL__close_parked(L, state);
-  neapL__close_bodies(L, state); /* what those have started */
+  neapL__close_all(L, state);
   neapL__report_all(L, state);
   neap_loop_close(state->loop);
   state->is_closed = true;

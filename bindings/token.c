@@ -42,8 +42,15 @@ typedef struct registration_object {
 
 enum { REGISTRATION_FUNCTION = 1, REGISTRATION_LOCALS, REGISTRATION_TOKEN };
 
+/* Its finalizer has run, when the Lua state closes. */
+static token_object *check_unfinalized(lua_State *L, token_object *self) {
+  if (!self->token) neapL__misuse(L, "the token was finalized: its Lua state is ending");
+  return self;
+}
+
 static token_object *check_token_object(lua_State *L, int index) {
-  return neapL__check_object(L, index, &neapL__state_here(L)->token_meta, "neap.Token");
+  return check_unfinalized(
+      L, neapL__check_object(L, index, &neapL__state_here(L)->token_meta, "neap.Token"));
 }
 
 neap_token *neapL__check_token(lua_State *L, int index) {
@@ -109,7 +116,7 @@ static token_object *check_canceller(lua_State *L) {
   neapL__check_object(L, 1, &state->canceller_meta, "neap.Canceller");
   lua_getiuservalue(L, 1, 1);
   lua_replace(L, 1);
-  return lua_touserdata(L, 1);
+  return check_unfinalized(L, lua_touserdata(L, 1));
 }
 
 /* src:cancel(reason?) -> whether this call has cancelled it; callbacks have run when it returns */
@@ -394,17 +401,26 @@ static int token_index(lua_State *L) {
   return 1;
 }
 
-static int push_text(lua_State *L, const char *name, const neap_token *token) {
-  lua_pushfstring(L, "%s%s", name, token && token->is_cancelled ? ": cancelled" : "");
+static int push_text(lua_State *L, const char *name, const token_object *self) {
+  const char *text = "";
+  if (!self->token)
+    text = ": finalized";
+  else if (self->token->is_cancelled)
+    text = ": cancelled";
+  lua_pushfstring(L, "%s%s", name, text);
   return 1;
 }
 
 static int token_tostring(lua_State *L) {
-  return push_text(L, "neap.Token", check_token_object(L, 1)->token);
+  const neapL__state *state = neapL__state_here(L);
+  return push_text(L, "neap.Token", neapL__check_object(L, 1, &state->token_meta, "neap.Token"));
 }
 
 static int canceller_tostring(lua_State *L) {
-  return push_text(L, "neap.Canceller", check_canceller(L)->token);
+  const neapL__state *state = neapL__state_here(L);
+  neapL__check_object(L, 1, &state->canceller_meta, "neap.Canceller");
+  lua_getiuservalue(L, 1, 1);
+  return push_text(L, "neap.Canceller", lua_touserdata(L, -1));
 }
 
 static int registration_tostring(lua_State *L) {

@@ -72,7 +72,7 @@ static bool is_sorted(const neap_task *list) {
 }
 
 /* Merge sort from the bottom up, run i of `runs` holds 2^i tasks: no memory, no recursion. */
-static neap_task *sort(neap_task *list) {
+neap_task *neap__sort_by_creation(neap_task *list) {
   if (is_sorted(list)) return list;
   neap_task *runs[64] = {NULL};
   while (list) {
@@ -132,7 +132,7 @@ void neap__node_changed(neap__node *node) {
   batch list = {NULL, NULL};
   list.last = &list.first;
   push_down(node, &list);
-  deliver(sort(list.first));
+  deliver(neap__sort_by_creation(list.first));
 }
 
 bool neap__node_cancel(neap__node *node, neap__cause *cause) {

@@ -19,6 +19,9 @@ static inline neap__cause *neap__cause_ref(neap__cause *cause) {
 }
 void neap__cause_forget(neap__cause *cause, neap_loop *loop);
 
+/* Sorts tasks that are linked by deliver_next, the oldest first; returns the first. Allocates nothing. */
+neap_task *neap__sort_by_creation(neap_task *list);
+
 /* Drops the node's reference to its cause. */
 void neap__node_forget_cause(neap__node *node, neap_loop *loop);
 

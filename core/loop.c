@@ -94,7 +94,8 @@ int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline) {
 
 static void on_prepare(uv_prepare_t *prepare) {
   neap_loop *loop = prepare->data;
-  neap__loop_turns(loop);
+  do neap__loop_turns(loop);
+  while (!loop->ready.head && neap__blocked_notify(loop));
   set_alarm(loop, next_alarm(loop));
 }
 

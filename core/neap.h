@@ -290,7 +290,8 @@ NEAP_API bool neap_token_is_cancelled(const neap_token *token);
 /* Whether it was its own time limit. */
 NEAP_API bool neap_token_timed_out(const neap_token *token);
 
-/* A place among the registrations of a token, in memory of the caller, who sets `call` and `data`. */
+/* A place among the registrations of a token, in memory of the caller, zeroed at first, who sets `call`
+ * and `data`. */
 typedef struct neap_registration neap_registration;
 struct neap_registration {
   void (*call)(neap_registration *registration);
@@ -299,8 +300,9 @@ struct neap_registration {
   void *link[2];
 };
 
-/* Registers; calls at once if the token is cancelled. Borrowed until it is called, unregistered, or
- * the token is gone. A call may register, unregister and cancel whatever it likes. */
+/* Registers; calls at once if the token is cancelled. One that is registered already moves. Borrowed
+ * until it is called, unregistered, or the token is gone (that of a scope not before the scope ends).
+ * A call may register, unregister and cancel whatever it likes. */
 NEAP_API void neap_token_register(neap_token *token, neap_registration *registration);
 /* True if it was registered and is not any more; false if it has been called, or its token is gone. */
 NEAP_API bool neap_token_unregister(neap_registration *registration);

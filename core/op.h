@@ -14,7 +14,7 @@ typedef struct neap__op neap__op;
 typedef struct neap__op_kind {
   neap__task_kind task; /* filled with NEAP__OP_TASK */
   size_t size;          /* of the struct that begins with neap__op */
-  bool is_local;        /* nothing but the loop ever points at it: it may live in the host's memory */
+  bool is_local; /* nothing but the loop ever points at it: it may live in the host's memory */
   /* Starts the work: calls neap__op_acquire_native where something outside points at it, or settles
    * it on the spot. A negative code fails it. Called once, at most. */
   int (*start)(neap__op *op);

@@ -2,7 +2,9 @@
 
 /* splitmix64, by Sebastiano Vigna (public domain). */
 static uint64_t draw(uint64_t *seed) {
-  uint64_t z = (*seed += 0x9e3779b97f4a7c15);
+  const uint64_t step = 0x9e3779b97f4a7c15;
+  if ((*seed += step) == 0) *seed = step; /* 0 means in order */
+  uint64_t z = *seed;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);

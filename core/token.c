@@ -69,13 +69,18 @@ void neap__token_run(neap__runnable *runnable) {
   neap_token_unref(token);
 }
 
+/* Cancelled as the scope or task `by` was. */
+static bool mark_by(neap_token *token, const neap__node *by) {
+  if (token->is_cancelled) return false;
+  token->timed_out = by->kind == NEAP__NODE_SCOPE && neap__node_scope(by)->timed_out;
+  return mark(token, neap__cause_ref(by->cause));
+}
+
 /* Called while a cancellation is delivered, so it only queues the calls. */
 static void on_reached(neap_task *follower) {
   neap_token *token = NEAP__CONTAINER(follower, neap_token, follower);
-  neap__node *by = follower->node.cancelled_by;
   neap_token_ref(token);
-  if (mark(token, neap__cause_ref(by->cause))) {
-    token->timed_out = by->kind == NEAP__NODE_SCOPE && neap__node_scope(by)->timed_out;
+  if (mark_by(token, follower->node.cancelled_by)) {
     token->is_queued = true;
     neap_token_ref(token);
     neap__loop_ready(token->loop, &token->runnable);
@@ -94,7 +99,7 @@ static const neap__task_kind follower_kind = {
 
 void neap__token_follow(neap_token *token, neap__node *node) {
   if (neap__node_is_cancelled(node)) {
-    mark(token, neap__cause_ref(node->cancelled_by->cause));
+    mark_by(token, node->cancelled_by);
     return;
   }
   neap_token_ref(token);
@@ -166,7 +171,7 @@ bool neap_token_timed_out(const neap_token *token) {
 }
 
 void neap_token_register(neap_token *token, neap_registration *registration) {
-  registration->token = NULL;
+  if (registration->token) neap_token_unregister(registration);
   neap__list_init(link_of(registration));
   if (token->is_cancelled) {
     registration->call(registration);
