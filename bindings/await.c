@@ -283,6 +283,7 @@ static int await_custom(lua_State *L, neapL__state *state) {
 static int await(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   neapL__handle *handle = neapL__to_handle(L, state, 1);
+  if (handle && !handle->task) neapL__misuse_finalized(L);
   if (handle) return await_handle(L, state, handle, 1);
   return await_custom(L, state);
 }

@@ -85,12 +85,18 @@ static lua_Integer slot_of(const channel *self, size_t place) {
   return (lua_Integer)(slot < self->size ? slot : slot - self->size) + 1;
 }
 
-/* Twice as large, or as large as the capacity needs. The item is on top, and stays. */
+/* Twice as large, or as large as the capacity needs. Making the table may run finalizers, which may
+ * use the channel: nothing is read before. */
 static void grow(lua_State *L, channel *self) {
-  size_t size = self->size ? self->size * 2 : SMALLEST_RING;
+  size_t before = self->size;
+  size_t size = before ? before * 2 : SMALLEST_RING;
   if (size > self->capacity) size = self->capacity;
   if (size > INT_MAX / 2) luaL_error(L, "too many items in a channel");
   lua_createtable(L, (int)size, 0);
+  if (self->size != before) { /* one of them has made it grow */
+    lua_pop(L, 1);
+    return;
+  }
   lua_getiuservalue(L, 1, CHANNEL_RING);
   for (size_t i = 0; i < self->count; i++) {
     lua_rawgeti(L, -1, slot_of(self, i));
@@ -102,9 +108,14 @@ static void grow(lua_State *L, channel *self) {
   self->size = size;
 }
 
-/* Pops the item. May raise, before anything has changed; not while a slot is free. */
+/* Makes sure that there is a slot for one more item if the capacity allows it. What was known of the
+ * channel before may have changed. [-0, +0, m] */
+static void reserve(lua_State *L, channel *self) {
+  while (self->count == self->size && self->count < self->capacity) grow(L, self);
+}
+
+/* Pops the item; there is a free slot. */
 static void push_back(lua_State *L, channel *self) {
-  if (self->count == self->size) grow(L, self);
   lua_getiuservalue(L, 1, CHANNEL_RING);
   lua_insert(L, -2);
   lua_rawseti(L, -2, slot_of(self, self->count));
@@ -177,6 +188,10 @@ static bool has_room(const channel *self) {
   return self->count < self->capacity || self->mode != FULL_WAIT;
 }
 
+static bool takes_item(const channel *self) {
+  return self->receivers.count > 0 || has_room(self);
+}
+
 /* The channel takes the item on top at once. [-1] */
 static void accept_item(lua_State *L, channel *self) {
   if (self->receivers.count > 0)
@@ -187,60 +202,22 @@ static void accept_item(lua_State *L, channel *self) {
     push_or_drop(L, self);
 }
 
-static void push_closed_error(lua_State *L, const channel *self) {
+/* Pushes ECLOSED; the value at `cause` is what led to it, nil for nothing. */
+static void push_closed_error_for(lua_State *L, const channel *self, int cause) {
   neapL__push_new_error(L, self->state, "ECLOSED", "the channel is closed");
-  if (!self->has_error) return;
-  lua_getiuservalue(L, 1, CHANNEL_ERROR);
+  lua_pushvalue(L, cause);
   lua_setfield(L, -2, "cause");
+}
+
+static void push_closed_error(lua_State *L, const channel *self) {
+  lua_getiuservalue(L, 1, CHANNEL_ERROR);
+  push_closed_error_for(L, self, lua_gettop(L));
+  lua_remove(L, -2);
 }
 
 static bool is_cancelled_here(const neapL__state *state) {
   return neap__node_is_cancelled(neap__current_node(state->loop));
 }
-
-static int wait_to_send(lua_State *L, channel *self) {
-  neapL__push_waiter(L, self->state, &send_row, &self->senders, 1, true);
-  lua_insert(L, -2);
-  neapL__carry(L);
-  return 1;
-}
-
-/* ch:send(...) -> Task: done when the channel has taken the item */
-static int channel_send(lua_State *L) {
-  channel *self = check_channel(L);
-  neapL__check_open(L, self->state);
-  if (self->is_closed && !is_cancelled_here(self->state)) {
-    push_closed_error(L, self);
-    neapL__push_failed(L, self->state);
-    return 1;
-  }
-  pack_item(L, self->state, lua_gettop(L) - 1);
-  bool must_wait = self->receivers.count == 0 && !has_room(self);
-  if (must_wait || is_cancelled_here(self->state)) return wait_to_send(L, self);
-  accept_item(L, self);
-  neapL__push_done(L, self->state);
-  return 1;
-}
-
-/* ch:try_send(...) -> true | false, "full" | false, "closed" */
-static int channel_try_send(lua_State *L) {
-  channel *self = check_channel(L);
-  neapL__check_alive(L, self->state);
-  bool fits = self->receivers.count > 0 || has_room(self);
-  lua_pushboolean(L, fits && !self->is_closed);
-  lua_insert(L, 2);
-  if (self->is_closed || !fits) {
-    lua_settop(L, 2);
-    lua_pushstring(L, self->is_closed ? "closed" : "full");
-    return 2;
-  }
-  pack_item(L, self->state, lua_gettop(L) - 2);
-  accept_item(L, self);
-  lua_settop(L, 2);
-  return 1;
-}
-
-/* ---- Receiving ----------------------------------------------------------------------------- */
 
 /* Pushes the item of the first sender, whose send is done. */
 static void take_from_sender(lua_State *L, channel *self) {
@@ -266,6 +243,85 @@ static void take(lua_State *L, channel *self) {
   push_back(L, self);
 }
 
+/* Nobody waits any more: senders fail, with the error on top; receivers get the end. */
+static void release_waiters(lua_State *L, channel *self) {
+  while (neapL__push_first(L, self->state, &self->senders)) {
+    lua_pushvalue(L, -2);
+    neapL__wake_with_error(L, self->state, -2);
+    lua_pop(L, 1);
+  }
+  while (neapL__push_first(L, self->state, &self->receivers)) {
+    neapL__waiter *receiver = neapL__waiter_at(L, -1);
+    if (self->has_error) {
+      lua_getiuservalue(L, 1, CHANNEL_ERROR);
+      neapL__wake_with_error(L, self->state, -2);
+    } else {
+      if (receiver->handle.row == &recv_row) {
+        lua_pushboolean(L, 0);
+        neapL__set_results(L, -2, &receiver->waiter.task, 1);
+      }
+      neapL__wake(L, -1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Making the Task of a wait may have run a finalizer that used the channel: a wait that is in the queue
+ * for nothing is served. (Otherwise there is nothing to do.) */
+static void match(lua_State *L, channel *self) {
+  while (self->receivers.count > 0 && has_item(self)) {
+    take(L, self);
+    hand_over(L, self);
+  }
+  while (self->senders.count > 0 && self->count < self->size) {
+    take_from_sender(L, self);
+    push_back(L, self);
+  }
+  if (!self->is_closed || self->receivers.count + self->senders.count == 0) return;
+  push_closed_error(L, self);
+  release_waiters(L, self);
+  lua_pop(L, 1);
+}
+
+/* ch:send(...) -> Task: done when the channel has taken the item */
+static int channel_send(lua_State *L) {
+  channel *self = check_channel(L);
+  neapL__check_open(L, self->state);
+  pack_item(L, self->state, lua_gettop(L) - 1);
+  reserve(L, self);
+  bool is_cancelled = is_cancelled_here(self->state);
+  if (self->is_closed && !is_cancelled) {
+    push_closed_error(L, self);
+    neapL__push_failed(L, self->state);
+  } else if (is_cancelled || !takes_item(self)) {
+    neapL__push_waiter(L, self->state, &send_row, &self->senders, 1, true);
+    lua_insert(L, -2);
+    neapL__carry(L);
+    match(L, self);
+  } else {
+    accept_item(L, self);
+    neapL__push_done(L, self->state);
+  }
+  return 1;
+}
+
+/* ch:try_send(...) -> true | false, "full" | false, "closed" */
+static int channel_try_send(lua_State *L) {
+  channel *self = check_channel(L);
+  neapL__check_alive(L, self->state);
+  pack_item(L, self->state, lua_gettop(L) - 1);
+  reserve(L, self);
+  bool is_taken = !self->is_closed && takes_item(self);
+  const char *why = self->is_closed ? "closed" : "full";
+  if (is_taken) accept_item(L, self);
+  lua_pushboolean(L, is_taken);
+  if (is_taken) return 1;
+  lua_pushstring(L, why);
+  return 2;
+}
+
+/* ---- Receiving ----------------------------------------------------------------------------- */
+
 /* Drained: the end, or the error it was closed with, as a Task. */
 static int push_end(lua_State *L, channel *self, const neapL__row *row) {
   if (self->has_error) {
@@ -282,16 +338,19 @@ static int push_end(lua_State *L, channel *self, const neapL__row *row) {
 
 /* Pushes the Task of the next item. */
 static int receive(lua_State *L, channel *self, const neapL__row *row) {
-  bool must_wait = !has_item(self) && !self->is_closed;
-  if (must_wait || is_cancelled_here(self->state)) {
-    neapL__push_waiter(L, self->state, row, &self->receivers, 1, false);
-    return 1;
+  if (has_item(self) && !is_cancelled_here(self->state)) {
+    neap_task *task = neapL__push_completed(L, self->state, 0); /* first: it may run finalizers */
+    if (has_item(self)) {
+      take(L, self);
+      give_item(L, self->state, lua_gettop(L) - 1, task);
+      if (row == &recv_row) task->flags |= NEAPL__IS_ITEM;
+      return 1;
+    }
+    lua_pop(L, 1);
   }
-  if (!has_item(self)) return push_end(L, self, row);
-  neap_task *task = neapL__push_completed(L, self->state, 0); /* first, since it may raise */
-  take(L, self);
-  give_item(L, self->state, lua_gettop(L) - 1, task);
-  if (row == &recv_row) task->flags |= NEAPL__IS_ITEM;
+  if (self->is_closed && !is_cancelled_here(self->state)) return push_end(L, self, row);
+  neapL__push_waiter(L, self->state, row, &self->receivers, 1, false);
+  match(L, self);
   return 1;
 }
 
@@ -334,34 +393,12 @@ static int channel_call(lua_State *L) {
 
 /* ---- Closing ------------------------------------------------------------------------------- */
 
-/* Nobody waits any more: senders fail, with the error on top; receivers get the end. */
-static void release_waiters(lua_State *L, channel *self) {
-  while (neapL__push_first(L, self->state, &self->senders)) {
-    lua_pushvalue(L, -2);
-    neapL__wake_with_error(L, self->state, -2);
-    lua_pop(L, 1);
-  }
-  while (neapL__push_first(L, self->state, &self->receivers)) {
-    neapL__waiter *receiver = neapL__waiter_at(L, -1);
-    if (self->has_error) {
-      lua_getiuservalue(L, 1, CHANNEL_ERROR);
-      neapL__wake_with_error(L, self->state, -2);
-    } else {
-      if (receiver->handle.row == &recv_row) {
-        lua_pushboolean(L, 0);
-        neapL__set_results(L, -2, &receiver->waiter.task, 1);
-      }
-      neapL__wake(L, -1);
-    }
-    lua_pop(L, 1);
-  }
-}
-
 /* ch:close(err?) -> whether this call has closed it */
 static int channel_close(lua_State *L) {
   channel *self = check_channel(L);
   neapL__check_alive(L, self->state);
   lua_settop(L, 2);
+  push_closed_error_for(L, self, 2); /* may raise, or run a finalizer that closes it */
   if (self->is_closed) {
     lua_pushboolean(L, 0);
     return 1;
@@ -369,7 +406,6 @@ static int channel_close(lua_State *L) {
   self->has_error = !lua_isnil(L, 2);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 1, CHANNEL_ERROR);
-  push_closed_error(L, self); /* may raise: it is not closed yet */
   self->is_closed = true;
   release_waiters(L, self);
   lua_pushboolean(L, 1);

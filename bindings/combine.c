@@ -144,7 +144,9 @@ void neapL__copy_tasks(lua_State *L) {
   lua_createtable(L, (int)n, 0);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, 1, i);
-    if (!neapL__to_handle(L, neapL__state_here(L), -1))
+    const neapL__handle *handle = neapL__to_handle(L, neapL__state_here(L), -1);
+    if (handle && !handle->task) neapL__misuse_finalized(L);
+    if (!handle)
       luaL_argerror(L, 1,
                     lua_pushfstring(L, "element %I is a %s, a neap.Task expected", (LUAI_UACINT)i,
                                     luaL_typename(L, -1)));

@@ -358,7 +358,7 @@ static neapL__coroutine acquire_for(lua_State *L, neapL__state *state, int n) {
 neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int function, int first,
                              neapL__start where, size_t size) {
   int n = lua_gettop(L) - first + 1;
-  neapL__task *task = neapL__new_embedded(L, state, size, 1);
+  neapL__task *task = neapL__new_embedded(L, state, size, size > sizeof *task ? 2 : 1);
   bool has_locals = neapL__reserve_locals(L, state);
   neapL__coroutine co = acquire_for(L, state, n);
   task->locals = 0;
@@ -494,7 +494,7 @@ void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task) {
   }
   end(state, task, NEAP_CANCELLED);
   if (task->is_producer) neapL__producer_ended(L, lua_gettop(L), state, task);
-  if (is_closable) release(state, co);
+  if (is_closable && co.slot) release(state, co);
   lua_pop(L, 1);
 }
 

@@ -21,7 +21,7 @@ int neapL__start_task(lua_State *L, neapL__state *state, int function, int first
                       neapL__start where);
 
 /* Makes the task without running it; its Task is pushed in a userdata of `size`, which begins with
- * neapL__task; what follows is the caller's to set. [-0, +1, m] */
+ * neapL__task; what follows, and a second user value then, is the caller's to set. [-0, +1, m] */
 neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int function, int first,
                              neapL__start where, size_t size);
 

@@ -39,12 +39,16 @@ static void append(each *self, size_t index) {
   self->last = index + 1;
 }
 
+static void wake_waiter(each *self) {
+  neap__waiter *waiter = neap__queue_first(&self->queue);
+  if (waiter) neap__waiter_settle(waiter, NEAP_DONE);
+}
+
 static void on_element(neap__wait *wait) {
   each_element *element = NEAP__CONTAINER(wait, each_element, wait);
   each *self = element->owner;
   append(self, (size_t)(element - self->elements));
-  neap__waiter *waiter = neap__queue_first(&self->queue);
-  if (waiter) neap__waiter_settle(waiter, NEAP_DONE);
+  wake_waiter(self);
 }
 
 /* core.each(list) -> each: listens to all the tasks */
@@ -74,26 +78,28 @@ static int new_each(lua_State *L) {
   return 1;
 }
 
-/* A task that it waits for cleans up after the same cancellation. */
-static bool is_kept(const neap__waiter *waiter) {
+/* The first task that it waits for and that cleans up after the same cancellation. */
+static neap_task *awaited(const neap__waiter *waiter) {
   const each *self = NEAP__CONTAINER(waiter->queue, each, queue);
   for (size_t i = 0; i < self->count; i++) {
     const neap__wait *wait = &self->elements[i].wait;
-    if (!neap__list_is_empty(&wait->link) && neap__is_cleaning_up(wait->target)) return true;
+    if (!neap__list_is_empty(&wait->link) && neap__is_cleaning_up(wait->target))
+      return wait->target;
   }
-  return false;
+  return NULL;
 }
 
-/* each:wait() -> Task: done when one has ended that was not taken */
+/* each:wait() -> Task: done when one has ended that was not taken. One that has is given also in a
+ * cancelled scope: nothing that was obtained is lost. */
 static int each_wait(lua_State *L) {
   each *self = check_each(L);
   neapL__check_open(L, self->state);
-  bool must_wait = !self->first && self->taken < self->count;
-  if (must_wait)
-    neapL__push_waiter(L, self->state, &each_row, &self->queue, 1, false)->waiter.is_kept = is_kept;
-  else
-    neapL__push_done(
-        L, self->state); /* also in a cancelled scope: nothing that was obtained is lost */
+  if (self->first || self->taken == self->count) {
+    neapL__push_done(L, self->state);
+    return 1;
+  }
+  neapL__push_kept_waiter(L, self->state, &each_row, &self->queue, 1, awaited);
+  if (self->first) wake_waiter(self); /* a finalizer has ended one meanwhile */
   return 1;
 }
 

@@ -54,7 +54,7 @@ static void read_arguments(lua_State *L, const neapL__row *row, neap__op *op) {
  * while it does. */
 typedef struct local_operation {
   neapL__handle handle;
-  _Alignas(max_align_t) char op[];
+  _Alignas(neap__op) char op[]; /* Lua aligns to 8 bytes, not to max_align_t */
 } local_operation;
 
 static void start_local(lua_State *L, neapL__state *state, const neapL__row *row) {

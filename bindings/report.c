@@ -3,8 +3,13 @@
 #include <stdio.h>
 
 /* The default handlers speak to stderr, as C#'s runtime does (SPEC 163). */
+static void print_two(const char *line, const char *rest) {
+  lua_writestringerror("%s", line);   /* allowed: the default of on_unobserved and on_warning */
+  lua_writestringerror("%s\n", rest); /* allowed: the same */
+}
+
 static void print_line(const char *line) {
-  lua_writestringerror("%s\n", line); /* allowed: the default of on_unobserved and on_warning */
+  print_two(line, "");
 }
 
 void neapL__push_description(lua_State *L, int index) {
@@ -37,9 +42,9 @@ static void call_handler(lua_State *L, neapL__state *state, int n) {
   int status = lua_pcall(L, n, 0, 0);
   state->loop->current = current;
   if (status == LUA_OK) return;
-  const char *text = lua_tostring(L, -1);
-  print_line(lua_pushfstring(L, "neap: a handler failed: %s", text ? text : "(no message)"));
-  lua_pop(L, 2);
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(no message)";
+  print_two("neap: a handler failed: ", text); /* raises nothing, also without memory */
+  lua_pop(L, 1);
 }
 
 /* The run raises the first error that was lost at its root. */

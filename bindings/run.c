@@ -43,18 +43,22 @@ static bool pump(neapL__state *state, const neap_task *task, condition is_done) 
 /* Pushes EDEADLOCK with a line for each task that cannot go on. */
 static void push_deadlock(lua_State *L, neapL__state *state) {
   int top = lua_gettop(L);
+  luaL_Buffer text;
   size_t n = neapL__push_lines(L, state, true);
+  luaL_buffinit(L, &text);
   if (n == 0)
     lua_pushliteral(L, "nothing can complete the task that is waited for: no task, timer or I/O is "
                        "pending");
   else
     lua_pushfstring(L, "nothing can wake %d task%s, and there is no timer and no I/O to wait for:",
                     (int)n, n == 1 ? "" : "s");
+  luaL_addvalue(&text);
   for (size_t i = 1; i <= n; i++) {
-    lua_pushliteral(L, "\n  ");
+    luaL_addstring(&text, "\n  ");
     lua_rawgeti(L, top + 1, (lua_Integer)i);
-    lua_concat(L, 3);
+    luaL_addvalue(&text);
   }
+  luaL_pushresult(&text);
   neapL__push_new_error(L, state, "EDEADLOCK", lua_tostring(L, -1));
   lua_pushvalue(L, top + 1);
   lua_setfield(L, -2, "tasks");
@@ -62,11 +66,20 @@ static void push_deadlock(lua_State *L, neapL__state *state) {
   lua_settop(L, top + 1);
 }
 
+/* It hangs in a scope of a producer that nobody pulls. */
+static bool is_apart(const neapL__state *state, const neapL__task *task) {
+  if (neap__list_is_empty(&state->parked)) return false;
+  const neap__node *node = &task->routine.task.node;
+  while (node->parent) node = node->parent;
+  return node != &state->loop->root.node;
+}
+
 /* Cancelling runs nothing, so the list stays as it is. */
 static void cancel_background(neapL__state *state) {
   for (neap__list *link = state->bodies.next; link != &state->bodies; link = link->next) {
     neapL__task *task = NEAP__CONTAINER(link, neapL__task, link);
-    if (!task->routine.owner) neap__node_cancel(&task->routine.task.node, NULL);
+    if (!task->routine.owner || is_apart(state, task))
+      neap__node_cancel(&task->routine.task.node, NULL);
   }
 }
 

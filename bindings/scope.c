@@ -587,17 +587,20 @@ static int push_errors(lua_State *L) {
 
 /* scope.token: cancelled when the scope is */
 static int push_own_token(lua_State *L, neapL__scope *self) {
-  neap_token *token;
   if (lua_getiuservalue(L, 1, SCOPE_TOKEN) == LUA_TUSERDATA) return 1;
+  lua_pop(L, 1);
   neapL__check_open(L, self->state);
-  if (neap_token_new(self->state->loop, &token)) return neapL__raise_memory(L);
-  neapL__push_token(L, self->state, token);
-  if (self->scope.is_open)
-    neap__token_follow(token, &self->scope.node);
-  else if (self->scope.node.is_requested)
-    neap_token_cancel(token);
+  neap_token *token = neapL__push_new_token(L, self->state);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, SCOPE_TOKEN);
+  if (self->scope.is_open) {
+    lua_pushvalue(L, -1);
+    token->host = neapL__pin(L, self->state);
+    neap__token_follow(token, &self->scope.node);
+  } else if (self->scope.node.is_requested) {
+    token->timed_out = neapL__scope_timed_out(&self->scope);
+    neap_token_cancel(token);
+  }
   return 1;
 }
 

@@ -163,7 +163,7 @@ static void on_op_released(void *data, neap__op *op) {
   op->pin = 0;
 }
 
-static void on_cause_released(void *data, uint32_t host) {
+static void on_released(void *data, uint32_t host) {
   neapL__state *state = data;
   neapL__slot_free(state->aux, &state->pins, host);
 }
@@ -201,6 +201,7 @@ static void open_tables(lua_State *L, neapL__state *state) {
   slots_init(L, &state->locals);
   new_table(L, &state->cancelled_ref);
   new_table(L, &state->captures_ref);
+  new_table(L, &state->rows_ref);
   weak_table(L, &state->failures_ref, "v");
   weak_table(L, &state->registrations_ref, "v");
   weak_table(L, &state->names_ref, "k");
@@ -239,7 +240,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_streams(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
-  state->loop->hooks = (neap__hooks){state, on_settled, on_op_released, on_cause_released};
+  state->loop->hooks = (neap__hooks){state, on_settled, on_op_released, on_released};
   neapL__open_done(L, state);
   return state;
 }

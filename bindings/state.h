@@ -55,6 +55,7 @@ struct neapL__state {
 
   int done_ref;          /* a Task that is done, with no results */
   int scratch_ref;       /* a handle for the next operation (operations.c), or false */
+  int rows_ref;          /* name of a queue -> its row */
   int close_signal_ref;  /* what `yield` raises in a producer whose stream is closed */
   int cancelled_ref;     /* node -> its Cancelled object */
   int captures_ref;      /* task -> list of the failures that are unwinding in it */

@@ -36,6 +36,9 @@ typedef struct stream {
 
 enum { STREAM_PRODUCER = 1, STREAM_ARGUMENTS };
 
+/* User value of the producer's Task, besides its outcome: the coroutine while it is parked. */
+enum { PRODUCER_THREAD = 2 };
+
 static const neapL__row next_row = {"stream:next", NULL, NULL, NULL, NULL};
 static const neapL__row close_row = {"stream:close", NULL, NULL, NULL, NULL};
 
@@ -48,8 +51,9 @@ static neap_task *core_of(producer *self) {
 }
 
 static bool is_over(const stream *self) {
-  return self->is_over ||
-         (self->producer && self->producer->task.routine.task.status != NEAP_PENDING);
+  const producer *from = self->producer;
+  if (self->is_over || !from) return self->is_over;
+  return from->is_abandoned || from->task.routine.task.status != NEAP_PENDING;
 }
 
 /* ---- Pulls --------------------------------------------------------------------------------- */
@@ -129,6 +133,24 @@ static void move_to(neap__list *list, neapL__task *task) {
   neap__list_append(list, &task->link);
 }
 
+/* While it is parked nothing but its Task keeps the coroutine, so that a stream which its own body
+ * refers to can be collected. [-0, +0, -] */
+static void release_coroutine(lua_State *L, neapL__state *state, producer *self) {
+  lua_pushthread(L);
+  lua_setiuservalue(L, lua_upvalueindex(2), PRODUCER_THREAD);
+  neapL__slot_free(L, &state->coroutines, self->task.co.slot);
+  self->task.co.slot = 0;
+}
+
+/* The opposite, before it runs again. The stream is at 1. [-0, +0, m] */
+static void anchor(lua_State *L, neapL__state *state, producer *self) {
+  if (self->task.co.slot) return;
+  lua_getiuservalue(L, 1, STREAM_PRODUCER);
+  lua_getiuservalue(L, -1, PRODUCER_THREAD);
+  self->task.co.slot = neapL__slot_give(L, &state->coroutines);
+  lua_pop(L, 1);
+}
+
 /* Off the tree until the next pull. The pull's Task has its outcome. */
 static void park(neapL__state *state, producer *self) {
   neap__routine_park(&self->task.routine);
@@ -170,6 +192,7 @@ static int yield(lua_State *L) {
                          "yield outside of the stream's own body: only the function that was given "
                          "to neap.stream may call it, and not from another task or coroutine");
   neapL__check_awaiting(L, state);
+  if (self->closers.count > 0) self->is_closing = true; /* its pull was cancelled, and it went on */
   if (self->is_closing) { /* once more: not before the others had their turn, as with Cancelled (C5) */
     neap__routine_wake(&self->task.routine, NEAP__WAKE_TURN);
     return lua_yieldk(L, 0, (lua_KContext)state, yielded);
@@ -179,7 +202,10 @@ static int yield(lua_State *L) {
   lua_insert(L, 1);
   neapL__set_results(L, 1, &self->current->task, n);
   park(state, self);
-  if (self->is_abandoned) abandon(state, self);
+  if (self->is_abandoned)
+    abandon(state, self);
+  else
+    release_coroutine(L, state, self);
   lua_settop(L, 0);
   return lua_yieldk(L, 0, (lua_KContext)state, yielded);
 }
@@ -198,10 +224,9 @@ static void copy_outcome(lua_State *L, int index, const neap_task *from, pull *t
   lua_setiuservalue(L, -2, 1);
 }
 
-/* A close that waits for a producer goes on waiting in a scope that is cancelled: the end is near. */
-static bool is_ending(const neap__waiter *waiter) {
-  (void)waiter;
-  return true;
+/* A close waits for the producer also in a scope that is cancelled: the end is near. */
+static neap_task *closed_producer(const neap__waiter *waiter) {
+  return core_of(NEAP__CONTAINER(waiter->queue, producer, closers));
 }
 
 static void wake_closers(producer *self) {
@@ -295,8 +320,23 @@ static int pull_from(lua_State *L, neapL__state *state, stream *self, pull *curr
   return neapL__run_now(L, state, &self->producer->task, next, lua_gettop(L));
 }
 
+/* A task in a scope of the producer cannot use the stream: each would hang below the other. */
+static void check_outside(lua_State *L, const neapL__state *state, const producer *from) {
+  const neap__node *top = from ? &from->task.routine.task.node : NULL;
+  if (!top || !top->last_child) return;
+  for (const neap__node *node = neap__current_node(state->loop); node; node = node->parent)
+    if (node == top)
+      neapL__misuse(L, "a stream is used by a task in a scope of its own body: it would wait for "
+                       "itself; use it outside");
+}
+
 static bool is_cancelled_here(const neapL__state *state) {
   return neap__node_is_cancelled(neap__current_node(state->loop));
+}
+
+/* Making a pull may have run a finalizer that uses the same stream. */
+static bool is_changed(const stream *self) {
+  return is_over(self) || (self->producer && self->producer->current);
 }
 
 /* Pushes the Task of the next values, and goes on with `next`. */
@@ -307,6 +347,7 @@ static int start_next(lua_State *L, stream *self, lua_KFunction next) {
   if (self->producer && self->producer->current)
     return neapL__misuse(L,
                          "two next() at once on one stream: await the first one before the next");
+  check_outside(L, state, self->producer);
   if (is_cancelled_here(state)) {
     neapL__push_cancelled_here(L, state);
     return next(L, LUA_OK, 2);
@@ -315,8 +356,14 @@ static int start_next(lua_State *L, stream *self, lua_KFunction next) {
     neapL__push_done(L, state);
     return next(L, LUA_OK, 2);
   }
-  if (self->producer) neapL__inherit_locals(L, state, &self->producer->task);
-  return pull_from(L, state, self, push_pull(L, state, &next_row), next);
+  if (self->producer) {
+    neapL__inherit_locals(L, state, &self->producer->task);
+    anchor(L, state, self->producer);
+  }
+  pull *current = push_pull(L, state, &next_row);
+  if (!is_changed(self)) return pull_from(L, state, self, current, next);
+  drop_pull(L, state, current);
+  return start_next(L, self, next);
 }
 
 static int pulled(lua_State *L, int status, lua_KContext index) {
@@ -347,8 +394,11 @@ static int stream_call(lua_State *L) {
 
 /* A pull is pending, of another task: it is cancelled, so that the producer ends. */
 static int cancel_and_wait(lua_State *L, neapL__state *state, producer *from, lua_KFunction next) {
-  neapL__push_waiter(L, state, &close_row, &from->closers, 1, false)->waiter.is_kept = is_ending;
-  if (!from->is_closing) neap_task_cancel(&from->current->task);
+  neapL__push_kept_waiter(L, state, &close_row, &from->closers, 1, closed_producer);
+  if (!from->current)
+    wake_closers(from); /* a finalizer has ended it meanwhile */
+  else if (!from->is_closing)
+    neap_task_cancel(&from->current->task);
   return next(L, LUA_OK, lua_gettop(L));
 }
 
@@ -357,16 +407,24 @@ static int cancel_and_wait(lua_State *L, neapL__state *state, producer *from, lu
 static int start_close(lua_State *L, stream *self, lua_KFunction next) {
   neapL__state *state = self->state;
   producer *from = self->producer;
+  int top = lua_gettop(L);
   neapL__check_open(L, state);
   if (!from) self->is_over = true;
   if (is_over(self)) {
     neapL__push_done(L, state);
     return next(L, LUA_OK, lua_gettop(L));
   }
+  check_outside(L, state, from);
   if (&from->task == neapL__current(state))
     return neapL__misuse(L, "close of a stream by its own body: return from it instead");
   if (from->current) return cancel_and_wait(L, state, from, next);
+  anchor(L, state, from);
   pull *closing = push_pull(L, state, &close_row);
+  if (is_changed(self)) {
+    drop_pull(L, state, closing);
+    lua_settop(L, top);
+    return start_close(L, self, next);
+  }
   from->is_closing = true;
   return pull_from(L, state, self, closing, next);
 }
@@ -412,10 +470,12 @@ static int stream_gc(lua_State *L) {
   neapL__state *state = self->state;
   producer *from = self->producer;
   if (!from || state->is_closing || is_over(self) || from->is_abandoned) return 0;
-  if (from->current)
+  if (from->current) {
     from->is_abandoned = true;
-  else
+  } else {
+    anchor(L, state, from);
     abandon(state, from);
+  }
   return 0;
 }
 

@@ -24,9 +24,14 @@ neapL__handle *neapL__to_handle(lua_State *L, neapL__state *state, int index) {
   return meta == state->task_meta.id || meta == state->handle_meta.id ? handle : NULL;
 }
 
+void neapL__misuse_finalized(lua_State *L) {
+  neapL__misuse(L, "the task was finalized: it was let go of before the one who uses it");
+}
+
 neapL__handle *neapL__check_handle(lua_State *L, int index) {
   neapL__handle *handle = neapL__to_handle(L, neapL__state_here(L), index);
   if (!handle) luaL_typeerror(L, index, "neap.Task");
+  if (!handle->task) neapL__misuse_finalized(L);
   return handle;
 }
 
@@ -312,9 +317,9 @@ void neapL__push_name(lua_State *L, neapL__state *state, int index) {
 }
 
 static int task_tostring(lua_State *L) {
-  const neapL__handle *handle = neapL__check_handle(L, 1);
-  if (!handle->task) {
-    lua_pushliteral(L, "neap.Task (closed)");
+  const neapL__handle *handle = neapL__to_handle(L, neapL__state_here(L), 1);
+  if (!handle || !handle->task) {
+    lua_pushliteral(L, "neap.Task (finalized)");
     return 1;
   }
   neapL__push_name(L, neapL__state_here(L), 1);

@@ -67,6 +67,9 @@ neapL__handle *neapL__to_handle(lua_State *L, neapL__state *state, int index);
 /* The same; raises an argument error. */
 neapL__handle *neapL__check_handle(lua_State *L, int index);
 
+/* Raises EMISUSE: the handle has no task any more, its finalizer has run. */
+NEAPL__NORETURN void neapL__misuse_finalized(lua_State *L);
+
 /* A handle without a task: whoever acquires one puts it there, and its reference with it.
  * [-0, +1, m] */
 neapL__handle *neapL__push_handle(lua_State *L, neapL__state *state, const neapL__row *row,

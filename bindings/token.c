@@ -25,8 +25,6 @@ typedef struct token_link {
 typedef struct token_object {
   neapL__state *state;
   neap_token *token;
-  neap_registration alarm; /* ends `pin` when the time limit has passed */
-  uint32_t pin;            /* while a time limit is pending */
   size_t registered;
   size_t links_count;
   token_link links[];
@@ -75,8 +73,8 @@ static token_object *push_new_token(lua_State *L, neapL__state *state, size_t li
   return self;
 }
 
-void neapL__push_token(lua_State *L, neapL__state *state, neap_token *token) {
-  push_object(L, state, 0)->token = token;
+neap_token *neapL__push_new_token(lua_State *L, neapL__state *state) {
+  return push_new_token(L, state, 0)->token;
 }
 
 /* neap.canceller() -> src */
@@ -137,22 +135,15 @@ static int canceller_cancel(lua_State *L) {
   return 1;
 }
 
-static void drop_pin(neap_registration *registration) {
-  token_object *self = NEAP__CONTAINER(registration, token_object, alarm);
-  neapL__slot_free(self->state->aux, &self->state->pins, self->pin);
-  self->pin = 0;
-}
-
-/* A pending time limit keeps the token, whoever else has let it go. */
-static void pin_while_armed(lua_State *L, token_object *self, bool is_armed) {
-  if (is_armed && !self->pin) {
+/* A pending time limit keeps the token, whoever else has let it go; until it has called all. */
+static void pin_while_armed(lua_State *L, const token_object *self, bool is_armed) {
+  neap_token *token = self->token;
+  if (is_armed && !token->host) {
     lua_pushvalue(L, 1);
-    self->pin = neapL__pin(L, self->state);
-    self->alarm.call = drop_pin;
-    neap_token_register(self->token, &self->alarm);
-  } else if (!is_armed && self->pin) {
-    neap_token_unregister(&self->alarm);
-    drop_pin(&self->alarm);
+    token->host = neapL__pin(L, self->state);
+  } else if (!is_armed && token->host) {
+    neapL__slot_free(L, &self->state->pins, token->host);
+    token->host = 0;
   }
 }
 
@@ -189,24 +180,40 @@ static void on_root_cancelled(neap_registration *registration) {
   neap__token_cancel(self->token, neap__cause_ref(root->cause));
 }
 
-/* Pushes the tokens at 1 to n, or what they were made of, as a list. */
+/* Adds the token on top to the list at `list`, unless the set behind it has it already. [-1] */
+static void add_root(lua_State *L, int list) {
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, list + 1) != LUA_TNIL) {
+    lua_pop(L, 2);
+    return;
+  }
+  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, list + 1);
+  lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+}
+
+/* Pushes the tokens at 1 to n, or what they were made of, as a list, each of them once. */
 static void push_roots(lua_State *L, int n) {
+  lua_newtable(L);
   lua_newtable(L);
   for (int i = 1; i <= n; i++) {
     check_token_object(L, i);
     if (lua_getiuservalue(L, i, TOKEN_ROOTS) != LUA_TTABLE) {
       lua_pop(L, 1);
       lua_pushvalue(L, i);
-      lua_rawseti(L, n + 1, (lua_Integer)lua_rawlen(L, n + 1) + 1);
+      add_root(L, n + 1);
       continue;
     }
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
     for (lua_Integer k = 1; k <= count; k++) {
       lua_rawgeti(L, -1, k);
-      lua_rawseti(L, n + 1, (lua_Integer)lua_rawlen(L, n + 1) + 1);
+      add_root(L, n + 1);
     }
     lua_pop(L, 1);
   }
+  lua_pop(L, 1);
 }
 
 /* neap.link(token, ...) -> token */

@@ -8,8 +8,8 @@
 /* The token at `index`; raises an argument error. */
 neap_token *neapL__check_token(lua_State *L, int index);
 
-/* Pushes the object of a token, whose reference it takes over. [-0, +1, m] */
-void neapL__push_token(lua_State *L, neapL__state *state, neap_token *token);
+/* Pushes a new token, which is borrowed from its object. [-0, +1, m] */
+neap_token *neapL__push_new_token(lua_State *L, neapL__state *state);
 
 /* Pushes why it was cancelled, nil if there is no reason. [-0, +1, -] */
 void neapL__push_token_reason(lua_State *L, const neapL__state *state, const neap_token *token);

@@ -7,28 +7,35 @@
 
 /* ---- Waits --------------------------------------------------------------------------------- */
 
-static bool is_cancelled_here(const neapL__state *state) {
-  return neap__node_is_cancelled(neap__current_node(state->loop));
+/* Pushes the Task of a wait, with its pin, before it is in the queue, since this may raise. */
+static neapL__waiter *push_unstarted(lua_State *L, neapL__state *state, const neapL__row *row,
+                                     neap_queue *queue, int owner, int user_values) {
+  neapL__waiter *self = neapL__new_embedded(L, state, sizeof *self, user_values);
+  self->handle = (neapL__handle){&self->waiter.task, row};
+  lua_pushvalue(L, owner);
+  lua_setiuservalue(L, -2, 1);
+  lua_pushvalue(L, -1);
+  uint32_t pin = neapL__pin(L, state);
+  neap__waiter_init(&self->waiter, queue);
+  neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
+  self->waiter.task.host = pin;
+  return self;
 }
 
 neapL__waiter *neapL__push_waiter(lua_State *L, neapL__state *state, const neapL__row *row,
                                   neap_queue *queue, int owner, bool carries) {
   int user_values = carries ? NEAPL__CARRIED : 1;
-  neapL__waiter *self = neapL__new_embedded(L, state, sizeof *self, user_values);
-  self->handle = (neapL__handle){&self->waiter.task, row};
-  uint32_t pin = 0;
-  bool will_wait = !is_cancelled_here(state);
-  if (will_wait) { /* before it is in the queue, since this may raise */
-    lua_pushvalue(L, owner);
-    lua_setiuservalue(L, -2, 1);
-    lua_pushvalue(L, -1);
-    pin = neapL__pin(L, state);
-  }
-  neap__waiter_init(&self->waiter, queue);
-  neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
-  self->waiter.task.host = pin;
-  neap__waiter_start(&self->waiter);
+  neapL__waiter *self = push_unstarted(L, state, row, queue, owner, user_values);
   neapL__watch(L, state);
+  neap__waiter_start(&self->waiter);
+  return self;
+}
+
+neapL__waiter *neapL__push_kept_waiter(lua_State *L, neapL__state *state, const neapL__row *row,
+                                       neap_queue *queue, int owner, neapL__awaited awaited) {
+  neapL__waiter *self = push_unstarted(L, state, row, queue, owner, 1);
+  self->waiter.awaited = awaited;
+  neap__waiter_start(&self->waiter);
   return self;
 }
 
@@ -62,11 +69,28 @@ void neapL__wake_with_error(lua_State *L, neapL__state *state, int index) {
 
 /* ---- Queues for Lua ------------------------------------------------------------------------- */
 
-/* A queue and the row under which its waits are known. User value 1 keeps the name of the row. */
+/* A queue, and the row under which its waits are known: one for each name, which stays. */
 typedef struct queue_object {
   neap_queue queue;
-  neapL__row row;
+  const neapL__row *row;
 } queue_object;
+
+/* The row of the name at `index`. Tasks point to it, so it is never collected. */
+static const neapL__row *row_of(lua_State *L, const neapL__state *state, int index) {
+  neapL__push_ref(L, state->rows_ref);
+  lua_pushvalue(L, index);
+  lua_rawget(L, -2);
+  neapL__row *row = lua_touserdata(L, -1);
+  if (!row) {
+    row = lua_newuserdatauv(L, sizeof *row, 0);
+    *row = (neapL__row){lua_tostring(L, index), NULL, NULL, NULL, NULL};
+    lua_pushvalue(L, index); /* the key keeps the name */
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 2);
+  return row;
+}
 
 static queue_object *check_queue(lua_State *L) {
   return neapL__check_object(L, 1, &neapL__state_here(L)->queue_meta, "neap.Queue");
@@ -75,13 +99,12 @@ static queue_object *check_queue(lua_State *L) {
 /* core.queue(name) -> queue; `name` says in reports what its waits wait for */
 static int queue(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  const char *name = luaL_checkstring(L, 1);
+  luaL_checktype(L, 1, LUA_TSTRING);
   neapL__check_open(L, state);
-  queue_object *self = lua_newuserdatauv(L, sizeof *self, 1);
-  self->row = (neapL__row){name, NULL, NULL, NULL, NULL};
+  const neapL__row *row = row_of(L, state, 1);
+  queue_object *self = lua_newuserdatauv(L, sizeof *self, 0);
+  self->row = row;
   neap__queue_init(&self->queue, state->loop);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
   neapL__set_meta(L, -1, &state->queue_meta);
   return 1;
 }
@@ -92,7 +115,7 @@ static int queue_wait(lua_State *L) {
   queue_object *self = check_queue(L);
   bool carries = !lua_isnoneornil(L, 2);
   neapL__check_open(L, state);
-  neapL__push_waiter(L, state, &self->row, &self->queue, 1, carries);
+  neapL__push_waiter(L, state, self->row, &self->queue, 1, carries);
   if (carries) {
     lua_pushvalue(L, 2);
     neapL__carry(L);

@@ -14,10 +14,17 @@ typedef struct neapL__waiter {
   neap__waiter waiter;
 } neapL__waiter;
 
+/* What `neap__waiter.awaited` is. */
+typedef neap_task *(*neapL__awaited)(const neap__waiter *waiter);
+
 /* Pushes the Task of a new wait in `queue`, which lives in the object at `owner`. It is pending, or
- * cancelled if the current scope is. [-0, +1, m] */
+ * cancelled if the current scope is. Making it may run finalizers: what it waits for may have come
+ * meanwhile, so look again afterwards. [-0, +1, m] */
 neapL__waiter *neapL__push_waiter(lua_State *L, neapL__state *state, const neapL__row *row,
                                   neap_queue *queue, int owner, bool carries);
+/* The same for a wait that goes on in a cancelled scope while `awaited` gives a task. */
+neapL__waiter *neapL__push_kept_waiter(lua_State *L, neapL__state *state, const neapL__row *row,
+                                       neap_queue *queue, int owner, neapL__awaited awaited);
 
 /* Pops a value: what the wait whose Task is below it carries, until it has ended. One that has ended
  * already takes nothing. [-1, +0, -] */

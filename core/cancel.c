@@ -148,8 +148,7 @@ bool neap__node_cancel(neap__node *node, neap__cause *cause) {
 
 void neap__cause_forget(neap__cause *cause, neap_loop *loop) {
   if (!cause || --cause->refs > 0) return;
-  if (cause->host && loop->hooks.release_cause)
-    loop->hooks.release_cause(loop->hooks.data, cause->host);
+  if (cause->host && loop->hooks.release) loop->hooks.release(loop->hooks.data, cause->host);
   neap__memory_free(&loop->memory, cause);
 }
 

@@ -16,8 +16,8 @@ typedef struct neap__hooks {
   void (*settled)(void *data, neap_task *task);
   /* An embedded operation is not native any more. */
   void (*op_released)(void *data, neap__op *op);
-  /* The last reference to a cause with cause->host != 0 is gone. */
-  void (*release_cause)(void *data, uint32_t host);
+  /* What the host kept for a cause or a token (`host` != 0) is not needed any more. */
+  void (*release)(void *data, uint32_t host);
 } neap__hooks;
 
 /* Something that the loop must close when it ends: a socket, an open file. */

@@ -1,5 +1,6 @@
 #include "queue.h"
 
+#include "cancel.h"
 #include "loop.h"
 
 #include <assert.h>
@@ -19,9 +20,13 @@ static void cancel(neap_task *task) {
   neap__waiter_settle(of_task(task), NEAP_CANCELLED);
 }
 
-static bool keeps_waiters(const neap_task *task) {
+static neap_task *awaited(const neap_task *task) {
   const neap__waiter *waiter = of_task(task);
-  return waiter->is_kept && waiter->is_kept(waiter);
+  return waiter->awaited ? waiter->awaited(waiter) : NULL;
+}
+
+static bool keeps_waiters(const neap_task *task) {
+  return awaited(task) != NULL;
 }
 
 static void reach(neap_task *task) {
@@ -47,6 +52,7 @@ static const neap__task_kind embedded_kind = {.name = "wait",
                                               .cancel = cancel,
                                               .reach = reach,
                                               .keeps_waiters = keeps_waiters,
+                                              .awaited = awaited,
                                               .value = value};
 /* In memory of the loop. */
 static const neap__task_kind counted_kind = {
@@ -57,7 +63,7 @@ static void init(neap__waiter *waiter, neap_queue *queue, const neap__task_kind 
   neap__list_init(&waiter->link);
   waiter->queue = queue;
   waiter->value = NULL;
-  waiter->is_kept = NULL;
+  waiter->awaited = NULL;
 }
 
 void neap__waiter_init(neap__waiter *waiter, neap_queue *queue) {
@@ -68,7 +74,8 @@ void neap__waiter_start(neap__waiter *waiter) {
   neap_queue *queue = waiter->queue;
   neap_loop *loop = queue->loop;
   neap__node *parent = neap__current_node(loop);
-  if (loop->is_closing || neap__node_is_cancelled(parent)) {
+  bool is_cancelled = neap__node_is_cancelled(parent) && !keeps_waiters(&waiter->task);
+  if (loop->is_closing || is_cancelled) {
     waiter->task.was_reached = true;
     neap__task_settle(&waiter->task, NEAP_CANCELLED);
     return;
@@ -84,6 +91,7 @@ void neap__waiter_settle(neap__waiter *waiter, neap_status status) {
   neap__list_unlink(&waiter->link);
   waiter->queue->count--;
   waiter->task.loop->operations--;
+  neap__node_forget_cause(&waiter->task.node, waiter->task.loop);
   neap__task_settle(&waiter->task, status);
 }
 

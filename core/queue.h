@@ -23,9 +23,9 @@ struct neap__waiter {
   neap__list link; /* in its queue, while it is pending */
   neap_queue *queue;
   void *value; /* what it was woken with */
-  /* Whether it goes on when a cancellation reaches it, since what will wake it is cleaning up after the
-   * same one (SPEC C11). NULL: no. */
-  bool (*is_kept)(const neap__waiter *waiter);
+  /* The task that is cleaning up after the same cancellation and will wake it then: as long as there
+   * is one, the wait goes on (SPEC C11). NULL: there is none, ever. */
+  neap_task *(*awaited)(const neap__waiter *waiter);
 };
 
 void neap__queue_init(neap_queue *queue, neap_loop *loop);

@@ -31,9 +31,16 @@ static void call_all(neap_token *token) {
   neap_token_unref(token);
 }
 
+static void release_host(neap_token *token) {
+  neap__hooks *hooks = &token->loop->hooks;
+  if (token->host && hooks->release) hooks->release(hooks->data, token->host);
+  token->host = 0;
+}
+
 static void stop_following(neap_token *token) {
   if (token->follower.status != NEAP_PENDING || !token->follower.node.parent) return;
   neap__task_settle(&token->follower, NEAP_CANCELLED);
+  if (!token->is_queued) release_host(token);
   neap_token_unref(token);
 }
 
@@ -48,8 +55,9 @@ static bool mark(neap_token *token, neap__cause *cause) {
 bool neap__token_cancel(neap_token *token, neap__cause *cause) {
   if (!mark(token, cause)) return false;
   neap_token_ref(token);
-  stop_following(token);
   call_all(token);
+  stop_following(token);
+  release_host(token);
   neap_token_unref(token);
   return true;
 }
@@ -66,6 +74,7 @@ void neap__token_run(neap__runnable *runnable) {
   neap_token *token = NEAP__CONTAINER(runnable, neap_token, runnable);
   token->is_queued = false;
   if (!token->loop->is_closing) call_all(token);
+  release_host(token);
   neap_token_unref(token);
 }
 
@@ -100,6 +109,7 @@ static const neap__task_kind follower_kind = {
 void neap__token_follow(neap_token *token, neap__node *node) {
   if (neap__node_is_cancelled(node)) {
     mark_by(token, node->cancelled_by);
+    release_host(token);
     return;
   }
   neap_token_ref(token);

@@ -19,6 +19,8 @@ struct neap_token {
   neap_task follower;
   neap__runnable runnable;
   uint32_t refs;
+  uint32_t
+      host; /* for the bindings: what keeps its registrations while it follows, is queued or has a timer */
   bool is_cancelled;
   bool timed_out;
   bool is_queued;
@@ -27,7 +29,8 @@ struct neap_token {
 /* The same as neap_token_cancel; takes `cause` over (it may be NULL) if it returns true. */
 bool neap__token_cancel(neap_token *token, neap__cause *cause);
 
-/* Lets it be cancelled when what hangs below `node` is; once, before anything is registered. */
+/* Lets it be cancelled when what hangs below `node` is; once, before anything is registered. `host` is
+ * released when there is nothing more to call. */
 void neap__token_follow(neap_token *token, neap__node *node);
 
 /* What the ready queue calls; also how the loop, when it closes, frees those that are still queued. */

@@ -43,22 +43,24 @@ end
 
 -- race
 
---- What losers raise while they are cancelled is nobody's result, so it is reported.
-local function report_losers(tasks, winner)
-  for _, task in ipairs(tasks) do
-    if task ~= winner and task:status() == "failed" then core.report(task:error(), task) end
+local Runners = {}
+
+--- What losers raise while they are cancelled is nobody's result, so it is reported. The race is
+--- left with all of them when it is cancelled itself.
+function Runners:__close()
+  for _, task in ipairs(self) do
+    if task ~= self.winner and task:status() == "failed" then core.report(task:error(), task) end
   end
 end
 
 local function run_race(...)
-  local tasks, winner = {}, nil
+  local runners <close> = setmetatable({}, Runners)
   core.scope(function(scope, ...)
-    for i = 1, select("#", ...) do tasks[i] = core.start((select(i, ...))) end
-    winner = core.await(core.any(tasks))
+    for i = 1, select("#", ...) do runners[i] = core.start((select(i, ...))) end
+    runners.winner = core.await(core.any(runners))
     scope:cancel("lost the race")
   end, ...)
-  report_losers(tasks, winner)
-  return core.await(winner)
+  return core.await(runners.winner)
 end
 
 --- Runs all the functions as tasks: a Task with the outcome of the first that ends. The others are

@@ -10,10 +10,14 @@ Event.__index = methods
 Event.__name = "neap.Event"
 Event.__metatable = false
 
+local function wake_all(event)
+  while event.queue:wake() do end
+end
+
 --- Sets it and wakes all who wait.
 function methods:set()
   self.flag = true
-  while self.queue:wake() do end
+  wake_all(self)
 end
 
 --- Resets it: who waits from now on waits for the next set.
@@ -30,8 +34,10 @@ end
 ---@return neap.Task
 ---@nodiscard
 function methods:wait()
-  if not self.flag or core.is_cancelling() then return self.queue:wait() end
-  return core.completed()
+  if self.flag and not core.is_cancelling() then return core.completed() end
+  local task = self.queue:wait()
+  if self.flag then wake_all(self) end -- a finalizer has set it meanwhile
+  return task
 end
 
 function Event:__tostring()

@@ -30,22 +30,28 @@ local function new_guard(mutex)
   return setmetatable({ mutex = mutex }, Guard)
 end
 
-local function lock_for(mutex, owner)
-  local guard = new_guard(mutex)
-  if mutex.owner or core.is_cancelling() then
-    guard.owner = owner
-    return mutex.queue:wait(guard)
-  end
-  local locked = core.completed(guard)
-  mutex.owner = owner
-  return locked
-end
-
 --- Hands it to the next one in the queue, or frees it.
 local function unlock(mutex)
   local guard = mutex.queue:peek()
   mutex.owner = guard and guard.owner
   if guard then mutex.queue:wake(guard) end
+end
+
+--- Making a Task may run a finalizer that uses the mutex too, so its owner is looked at afterwards.
+local function lock_for(mutex, owner)
+  local guard = new_guard(mutex)
+  if not mutex.owner and not core.is_cancelling() then
+    local locked = core.completed(guard)
+    if not mutex.owner then
+      mutex.owner = owner
+      return locked
+    end
+    guard = new_guard(mutex)
+  end
+  guard.owner = owner
+  local task = mutex.queue:wait(guard)
+  if not mutex.owner then unlock(mutex) end
+  return task
 end
 
 --- Gives the mutex to the next one. Only the task that locked it may.
@@ -87,8 +93,8 @@ end
 ---@return neap.Guard | false
 ---@nodiscard
 function methods:try_lock()
+  local guard = not self.owner and new_guard(self)
   if self.owner then return false end
-  local guard = new_guard(self)
   self.owner = current()
   return guard
 end

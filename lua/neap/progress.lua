@@ -20,9 +20,16 @@ end
 
 local Ended = {}
 
-function Ended:__close()
-  self.progress.is_delivering = false
-  if self.progress.first <= self.progress.last then deliver_later(self.progress) end
+--- After an error of `fn` the rest is still to come; after a cancellation nothing is.
+function Ended:__close(err)
+  local progress = self.progress
+  progress.is_delivering = false
+  if progress.first > progress.last then return end
+  if err == nil or core.is_cancel(err) then
+    progress.first, progress.last, progress.reports = 1, 0, {}
+  else
+    deliver_later(progress)
+  end
 end
 
 function deliver(self)

@@ -22,14 +22,13 @@ local function new_permit(semaphore)
   return setmetatable({ semaphore = semaphore }, Permit)
 end
 
---- Nobody waits while count > 0, except where memory has failed. A permit is made before it is
---- counted as handed out, so that nothing is lost where there is no memory for it.
+--- Nobody waits while count > 0, except where memory has failed. Whatever makes an object may run a
+--- finalizer that uses the semaphore too, so the count is looked at afterwards.
 local function hand_out(semaphore)
   local queue = semaphore.queue
   while semaphore.count > 0 and #queue > 0 do
     local permit = new_permit(semaphore)
-    semaphore.count = semaphore.count - 1
-    queue:wake(permit)
+    if semaphore.count > 0 and queue:wake(permit) then semaphore.count = semaphore.count - 1 end
   end
 end
 
@@ -57,9 +56,15 @@ end
 ---@return neap.Task
 ---@nodiscard
 function methods:acquire()
-  if self.count == 0 or core.is_cancelling() then return self.queue:wait() end
-  local task = core.completed(new_permit(self))
-  self.count = self.count - 1
+  if self.count > 0 and not core.is_cancelling() then
+    local task = core.completed(new_permit(self))
+    if self.count > 0 then
+      self.count = self.count - 1
+      return task
+    end
+  end
+  local task = self.queue:wait()
+  if self.count > 0 then hand_out(self) end
   return task
 end
 
@@ -69,6 +74,7 @@ end
 function methods:try_acquire()
   if self.count == 0 then return false end
   local permit = new_permit(self)
+  if self.count == 0 then return false end
   self.count = self.count - 1
   return permit
 end
