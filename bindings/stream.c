@@ -31,6 +31,7 @@ typedef struct producer {
 typedef struct stream {
   neapL__state *state;
   producer *producer; /* NULL: not begun */
+  bool is_beginning;  /* the producer is being made */
   bool is_over;
 } stream;
 
@@ -142,7 +143,8 @@ static void release_coroutine(lua_State *L, neapL__state *state, producer *self)
   self->task.co.slot = 0;
 }
 
-/* The opposite, before it runs again. The stream is at 1. [-0, +0, m] */
+/* The opposite, before it runs again. The stream is at 1. If the pull comes to nothing for want of
+ * memory the coroutine stays in the table until the next one. [-0, +0, m] */
 static void anchor(lua_State *L, neapL__state *state, producer *self) {
   if (self->task.co.slot) return;
   lua_getiuservalue(L, 1, STREAM_PRODUCER);
@@ -300,7 +302,9 @@ static void begin_producer(lua_State *L, neapL__state *state, stream *self, pull
   lua_pushvalue(L, 1);
   lua_pushlightuserdata(L, &call);
   lua_pushvalue(L, -4);
+  self->is_beginning = true;
   int status = lua_pcall(L, 3, 0, 0);
+  self->is_beginning = false;
   if (status == LUA_OK) return;
   drop_pull(L, state, current);
   lua_error(L);
@@ -336,7 +340,12 @@ static bool is_cancelled_here(const neapL__state *state) {
 
 /* Making a pull may have run a finalizer that uses the same stream. */
 static bool is_changed(const stream *self) {
-  return is_over(self) || (self->producer && self->producer->current);
+  const producer *from = self->producer;
+  return is_over(self) || (from && (from->current || !from->task.co.slot));
+}
+
+static bool is_pulled(const stream *self) {
+  return self->is_beginning || (self->producer && self->producer->current);
 }
 
 /* Pushes the Task of the next values, and goes on with `next`. */
@@ -344,7 +353,7 @@ static int start_next(lua_State *L, stream *self, lua_KFunction next) {
   neapL__state *state = self->state;
   neapL__check_open(L, state);
   lua_settop(L, 1);
-  if (self->producer && self->producer->current)
+  if (is_pulled(self))
     return neapL__misuse(L,
                          "two next() at once on one stream: await the first one before the next");
   check_outside(L, state, self->producer);
@@ -409,6 +418,8 @@ static int start_close(lua_State *L, stream *self, lua_KFunction next) {
   producer *from = self->producer;
   int top = lua_gettop(L);
   neapL__check_open(L, state);
+  if (self->is_beginning)
+    return neapL__misuse(L, "close of a stream whose first next() has not returned yet");
   if (!from) self->is_over = true;
   if (is_over(self)) {
     neapL__push_done(L, state);

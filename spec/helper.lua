@@ -119,12 +119,16 @@ end
 
 local function run_spec(body, collects)
   local context = new_context()
-  local former_unobserved = neap.on_unobserved(function(err, task)
+  -- Where memory fails on demand they may fail, too: quietly.
+  local try = pcall
+  local function keep_unobserved(err, task)
     table.insert(context.unobserved, {err = err, task = task})
-  end)
-  local former_warning = neap.on_warning(function(message)
+  end
+  local function keep_warning(message)
     table.insert(context.warnings, message)
-  end)
+  end
+  local former_unobserved = neap.on_unobserved(function(...) try(keep_unobserved, ...) end)
+  local former_warning = neap.on_warning(function(message) try(keep_warning, message) end)
 
   local ok, err = execute(context, body)
   core.fail_allocation()

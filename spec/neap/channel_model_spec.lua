@@ -4,7 +4,7 @@ local neap = require "neap"
 local testing = require "neap.testing"
 
 local await = neap.await
-local SEEDS = 1000
+local SEEDS = os.getenv("NEAP_STRESS_GC") == "1" and 20 or 1000
 local STEPS = 40
 
 local function new_random(seed)

@@ -7,7 +7,7 @@ local core = require "neap.core"
 local testing = require "neap.testing"
 
 local await = neap.await
-local SEEDS = 1000
+local SEEDS = os.getenv("NEAP_STRESS_GC") == "1" and 20 or 1000
 
 --- Random integers of its own: next(n) is one of 1 .. n.
 local function new_random(seed)
