@@ -127,7 +127,9 @@ local function run_spec(body, collects)
   local function keep_warning(message)
     table.insert(context.warnings, message)
   end
-  local former_unobserved = neap.on_unobserved(function(...) try(keep_unobserved, ...) end)
+  local former_unobserved = neap.on_unobserved(function(err, task)
+    try(keep_unobserved, err, task)
+  end)
   local former_warning = neap.on_warning(function(message) try(keep_warning, message) end)
 
   local ok, err = execute(context, body)
