@@ -169,11 +169,15 @@ local function is_out_of_memory(err)
   return tostring(err):find("not enough memory", 1, true) ~= nil
 end
 
---- One pass; returns whether an allocation failed in it.
+--- One pass; returns whether an allocation failed in it. The collector stands still meanwhile: a
+--- finalizer that Lua has no memory to call is never called again.
 local function pass_with_failure(fn, n, persist)
+  local was_running = collectgarbage("isrunning")
+  collectgarbage("stop")
   core.fail_allocation(n, persist)
   local ok, err = pcall(fn)
   local fired = core.fail_allocation()
+  if was_running then collectgarbage("restart") end
   if not ok and not (fired and is_out_of_memory(err)) then
     if type(err) ~= "string" then error(err, 0) end
     local mode = persist and " and all later ones" or ""
