@@ -1,40 +1,5 @@
 /* A C host closes its Lua state in the middle of everything. */
-#include "test.h"
-
-#include <lauxlib.h>
-#include <lua.h>
-#include <lualib.h>
-#include <stdlib.h>
-
-int luaopen_neap_core(lua_State *L);
-
-/* A Lua allocator that counts bytes and fails on demand. */
-typedef struct heap {
-  size_t bytes;
-  unsigned long fail_at; /* the n-th allocation from now; 0: none */
-  bool persist, fired;
-} heap;
-
-static bool must_fail(heap *self) {
-  if (self->fail_at == 0) return false;
-  if (self->fail_at > 1) return self->fail_at--, false;
-  if (!self->persist) self->fail_at = 0;
-  return self->fired = true;
-}
-
-static void *allocate(void *data, void *block, size_t old, size_t size) {
-  heap *self = data;
-  if (!block) old = 0;
-  if (size == 0) {
-    self->bytes -= old;
-    free(block);
-    return NULL;
-  }
-  if (size > old && must_fail(self)) return NULL;
-  void *result = realloc(block, size);
-  if (result) self->bytes += size - old;
-  return result;
-}
+#include "host.h"
 
 /* What a script tells its host with `note`; it outlives the state. */
 static char noted[512];
@@ -46,12 +11,8 @@ static int note(lua_State *L) {
   return 0;
 }
 
-static int open_neap(lua_State *L) {
-  luaL_openlibs(L);
-  luaL_requiref(L, "neap.core", luaopen_neap_core, 0);
-  lua_getglobal(L, "package");
-  lua_pushliteral(L, NEAP_LUA_DIR "/?.lua;" NEAP_LUA_DIR "/?/init.lua");
-  lua_setfield(L, -2, "path");
+static int open_with_note(lua_State *L) {
+  open_neap(L);
   lua_register(L, "note", note);
   return 0;
 }
@@ -91,7 +52,7 @@ static void check_close(const char *script, const char *expected) {
   heap memory = {0};
   noted[0] = '\0';
   lua_State *L = lua_newstate(allocate, &memory);
-  CHECK(call(L, open_neap, NULL));
+  CHECK(call(L, open_with_note, NULL));
   if (!CHECK(call(L, run_script, script))) fprintf(stderr, "# %s\n", lua_tostring(L, -1));
   lua_close(L);
   CHECK(memory.bytes == 0);
@@ -517,7 +478,7 @@ static bool run_faulty(unsigned long n, bool persist, bool while_closing) {
   heap memory = {0};
   noted[0] = '\0';
   lua_State *L = lua_newstate(allocate, &memory);
-  CHECK(call(L, open_neap, NULL));
+  CHECK(call(L, open_with_note, NULL));
   if (while_closing) CHECK(call(L, run_script, mixture));
   memory.fail_at = n;
   memory.persist = persist;

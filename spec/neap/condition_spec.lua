@@ -1,42 +1,12 @@
 local h = require "spec.helper"
+local mutexes = require "spec.mutexes"
 local support = require "spec.support"
 local neap = require "neap"
 
 local await = neap.await
 
---- A mutex and a condition of it.
-local function new_pair()
-  local mutex = neap.mutex()
-  return mutex, neap.condition(mutex)
-end
-
---- Runs fn(...) with the mutex held.
-local function locked(mutex, fn, ...)
-  local _ <close> = await(mutex:lock())
-  return fn(...)
-end
-
---- A task that waits for the condition, notes its name, and holds the mutex for so long after.
-local function waiter(t, mutex, condition, name, seconds)
-  return neap.start(locked, mutex, function()
-    await(condition:wait())
-    t:note(name)
-    if seconds then await(neap.sleep(seconds)) end
-  end)
-end
-
---- notify(n) with the mutex held: how many were woken.
-local function notify(mutex, condition, n)
-  return locked(mutex, function() return condition:notify(n) end)
-end
-
---- Whether a task of its own finds the mutex free.
-local function is_free(mutex)
-  return await(neap.start(function()
-    local guard <close> = mutex:try_lock() or nil
-    return guard ~= nil
-  end))
-end
+local new_pair, locked, waiter, notify, is_free
+  = mutexes.new_pair, mutexes.locked, mutexes.waiter, mutexes.notify, mutexes.is_free
 
 describe("neap.condition", function()
   it("rejects what is no mutex", h.plain(function()

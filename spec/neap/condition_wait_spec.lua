@@ -1,5 +1,6 @@
 -- Waits for a condition that are cancelled, or never end.
 local h = require "spec.helper"
+local mutexes = require "spec.mutexes"
 local support = require "spec.support"
 local neap = require "neap"
 
@@ -7,43 +8,9 @@ local await = neap.await
 -- 10 000 at most; a collection per turn makes all costs quadratic.
 local MANY = os.getenv("NEAP_STRESS_GC") and 50 or 2500
 
---- A mutex and a condition of it.
-local function new_pair()
-  local mutex = neap.mutex()
-  return mutex, neap.condition(mutex)
-end
-
---- Runs fn(...) with the mutex held.
-local function locked(mutex, fn, ...)
-  local _ <close> = await(mutex:lock())
-  return fn(...)
-end
-
---- A task that waits for the condition, notes its name, and holds the mutex for so long after.
-local function waiter(t, mutex, condition, name, seconds)
-  return neap.start(locked, mutex, function()
-    await(condition:wait())
-    t:note(name)
-    if seconds then await(neap.sleep(seconds)) end
-  end)
-end
-
---- notify(n) with the mutex held: how many were woken.
-local function notify(mutex, condition, n)
-  return locked(mutex, function() return condition:notify(n) end)
-end
-
---- Whether a task of its own finds the mutex free.
-local function is_free(mutex)
-  return await(neap.start(function()
-    local guard <close> = mutex:try_lock() or nil
-    return guard ~= nil
-  end))
-end
-
-local function is_cancelled(task, reason)
-  assert.same({ "cancelled", reason }, { await(neap.settle(task)) })
-end
+local new_pair, locked, waiter, notify, is_free, is_cancelled
+  = mutexes.new_pair, mutexes.locked, mutexes.waiter,
+    mutexes.notify, mutexes.is_free, mutexes.is_cancelled
 
 describe("a wait for a condition", function()
   it("[C4] in a cancelled scope is cancelled, and keeps the mutex", h.run(function()

@@ -1,4 +1,5 @@
 local h = require "spec.helper"
+local mutexes = require "spec.mutexes"
 local support = require "spec.support"
 local neap = require "neap"
 
@@ -15,17 +16,7 @@ local function holder(t, mutex, name, seconds)
   end)
 end
 
---- Whether a task of its own finds the mutex free.
-local function is_free(mutex)
-  return await(neap.start(function()
-    local guard <close> = mutex:try_lock() or nil
-    return guard ~= nil
-  end))
-end
-
-local function is_cancelled(task, reason)
-  assert.same({ "cancelled", reason }, { await(neap.settle(task)) })
-end
+local is_free, is_cancelled = mutexes.is_free, mutexes.is_cancelled
 
 describe("a mutex", function()
   it("is held by one task at a time", h.run(function()
