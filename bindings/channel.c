@@ -45,11 +45,7 @@ static channel *check_channel(lua_State *L) {
 /* Pops n values, pushes the item. */
 static void pack_item(lua_State *L, const neapL__state *state, int n) {
   if (n == 1) return;
-  lua_createtable(L, n, 1);
-  lua_insert(L, -(n + 1));
-  for (int i = n; i > 0; i--) lua_rawseti(L, -(i + 1), i);
-  lua_pushinteger(L, n);
-  lua_setfield(L, -2, "n");
+  neapL__pack(L, n);
   neapL__set_meta(L, -1, &state->item_meta);
 }
 
@@ -59,15 +55,7 @@ static bool is_packed(lua_State *L, const neapL__state *state, int index) {
 
 /* Pops the item, pushes its values; returns how many. */
 static int unpack_item(lua_State *L, const neapL__state *state) {
-  if (!is_packed(L, state, -1)) return 1;
-  int item = lua_gettop(L);
-  lua_getfield(L, item, "n");
-  int n = (int)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  luaL_checkstack(L, n, "too many values in an item");
-  for (int i = 1; i <= n; i++) lua_rawgeti(L, item, i);
-  lua_remove(L, item);
-  return n;
+  return is_packed(L, state, -1) ? neapL__unpack(L) : 1;
 }
 
 /* Makes the item on top the outcome of the embedded Task at `index`. [-1] */
@@ -215,10 +203,6 @@ static void push_closed_error(lua_State *L, const channel *self) {
   lua_remove(L, -2);
 }
 
-static bool is_cancelled_here(const neapL__state *state) {
-  return neap__node_is_cancelled(neap__current_node(state->loop));
-}
-
 /* Pushes the item of the first sender, whose send is done. */
 static void take_from_sender(lua_State *L, channel *self) {
   neapL__push_first(L, self->state, &self->senders);
@@ -289,7 +273,7 @@ static int channel_send(lua_State *L) {
   neapL__check_open(L, self->state);
   pack_item(L, self->state, lua_gettop(L) - 1);
   reserve(L, self);
-  bool is_cancelled = is_cancelled_here(self->state);
+  bool is_cancelled = neapL__is_cancelled_here(self->state);
   if (self->is_closed && !is_cancelled) {
     push_closed_error(L, self);
     neapL__push_failed(L, self->state);
@@ -338,7 +322,7 @@ static int push_end(lua_State *L, channel *self, const neapL__row *row) {
 
 /* Pushes the Task of the next item. */
 static int receive(lua_State *L, channel *self, const neapL__row *row) {
-  if (has_item(self) && !is_cancelled_here(self->state)) {
+  if (has_item(self) && !neapL__is_cancelled_here(self->state)) {
     neap_task *task = neapL__push_completed(L, self->state, 0); /* first: it may run finalizers */
     if (has_item(self)) {
       take(L, self);
@@ -348,7 +332,7 @@ static int receive(lua_State *L, channel *self, const neapL__row *row) {
     }
     lua_pop(L, 1);
   }
-  if (self->is_closed && !is_cancelled_here(self->state)) return push_end(L, self, row);
+  if (self->is_closed && !neapL__is_cancelled_here(self->state)) return push_end(L, self, row);
   neapL__push_waiter(L, self->state, row, &self->receivers, 1, false);
   match(L, self);
   return 1;
@@ -376,7 +360,7 @@ static int channel_try_recv(lua_State *L) {
   return 1 + unpack_item(L, self->state);
 }
 
-/* for ... in ch do. An item that is there needs no Task: 180 ns instead of 260. */
+/* for ... in ch do. An item that is there needs no Task: 135 ns instead of 210. */
 static int channel_call(lua_State *L) {
   channel *self = check_channel(L);
   neapL__state *state = self->state;

@@ -12,7 +12,7 @@
 
 enum {
   /* Children are resumed on top of their starter while there are few: that saves the yield and resume
-   * of the starter, 168 ns instead of 247 for a spawn and await. Deeper ones are started by the
+   * of the starter: it took 168 ns instead of 247 for a spawn and await. Deeper ones are started by the
    * trampoline, at any depth. */
   NEST_SHALLOW = 8,
   /* Where the starter cannot yield (inside table.sort, a metamethod) nesting is the only way. A
@@ -62,8 +62,8 @@ static bool is_own_cancelled(lua_State *L, neapL__state *state, neapL__task *tas
  * the Task there: the reason, or the failure. */
 static void body_failed(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__error_arrived(L, state, task);
-  if (neapL__is_close_signal(L, state,
-                             -1)) { /* its stream was closed: the end that was asked for */
+  /* Its stream was closed: the end that was asked for. */
+  if (neapL__is_close_signal(L, state, -1)) {
     lua_pop(L, 1);
     return;
   }

@@ -27,7 +27,7 @@ struct each {
 static const neapL__row each_row = {"each", NULL, NULL, NULL, NULL};
 
 static each *check_each(lua_State *L) {
-  return luaL_checkudata(L, 1, "neap.Each.core");
+  return neapL__check_object(L, 1, &neapL__state_here(L)->each_meta, "neap.Each");
 }
 
 static void append(each *self, size_t index) {
@@ -61,7 +61,7 @@ static int new_each(lua_State *L) {
   *self = (each){.state = state, .count = count};
   neap__queue_init(&self->queue, state->loop);
   for (size_t i = 0; i < count; i++) neap__list_init(&self->elements[i].wait.link);
-  luaL_setmetatable(L, "neap.Each.core");
+  neapL__set_meta(L, -1, &state->each_meta);
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, -2, (lua_Integer)i + 1);
     neap_task *task = ((neapL__handle *)lua_touserdata(L, -1))->task;
@@ -136,20 +136,15 @@ static int each_close(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"wait", each_wait},
-                                   {"take", each_take},
-                                   {"is_over", each_is_over},
-                                   {"close", each_close},
-                                   {NULL, NULL}};
+static const luaL_Reg each_methods[] = {{"wait", each_wait},
+                                        {"take", each_take},
+                                        {"is_over", each_is_over},
+                                        {"close", each_close},
+                                        {NULL, NULL}};
+static const luaL_Reg each_metamethods[] = {{"__gc", each_close}, {NULL, NULL}};
 
 void neapL__open_each(lua_State *L, neapL__state *state) {
-  (void)state;
-  luaL_newmetatable(L, "neap.Each.core");
-  lua_newtable(L);
-  neapL__register(L, methods);
-  lua_getfield(L, -1, "close");
-  lua_setfield(L, -3, "__gc");
-  lua_setfield(L, -2, "__index");
+  neapL__class(L, &state->each_meta, "neap.Each", each_metamethods, each_methods);
   lua_pop(L, 1);
 }
 

@@ -72,26 +72,24 @@ static void start_local(lua_State *L, neapL__state *state, const neapL__row *row
   op->pin = neapL__pin(L, state);
 }
 
-/* Pushes the handle for the next operation. It still has the operation of a call that raised an error
- * while its arguments were read. */
-static neapL__handle *push_scratch(lua_State *L, neapL__state *state, const neapL__row *row) {
+/* Pushes a handle for an operation: the one that was put back, if there is one. It is taken, since what
+ * is called until it is put back may run a finalizer that starts an operation too. */
+static neapL__handle *take_scratch(lua_State *L, neapL__state *state, const neapL__row *row) {
   neapL__push_ref(L, state->scratch_ref);
   neapL__handle *handle = lua_touserdata(L, -1);
   if (!handle) {
     lua_pop(L, 1);
-    handle = neapL__push_handle(L, state, row, 1);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
+    return neapL__push_handle(L, state, row, 1);
   }
-  neap_task *leftover = handle->task;
-  *handle = (neapL__handle){NULL, row};
-  if (leftover) neap_task_unref(leftover);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
+  handle->row = row;
   return handle;
 }
 
-/* It is pending: the handle on top is its Task. */
-static void give_scratch(lua_State *L, const neapL__state *state) {
-  lua_pushboolean(L, 0);
+/* The handle at `index` is used again. */
+static void put_back(lua_State *L, const neapL__state *state, int index) {
+  lua_pushvalue(L, index);
   lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
 }
 
@@ -115,20 +113,22 @@ static void push_outcome(lua_State *L, neapL__state *state, const neapL__handle 
   }
 }
 
-/* It has ended on the spot: its handle, on top, is used again. */
+/* It has ended on the spot: the Task of its outcome takes the place of its handle, on top. */
 static void replace_by_outcome(lua_State *L, neapL__state *state, neapL__handle *handle) {
   int index = lua_gettop(L);
   push_outcome(L, state, handle);
-  lua_replace(L, index);
-  lua_settop(L, index);
   neap_task *task = handle->task;
   handle->task = NULL;
   neap_task_unref(task);
+  put_back(L, state, index);
+  lua_replace(L, index);
+  lua_settop(L, index);
 }
 
-/* The operation is in its handle before its arguments are read, so that an argument error frees it. */
+/* The operation is in its handle before its arguments are read, so that an argument error frees it: the
+ * handle is garbage then. */
 static void start_native(lua_State *L, neapL__state *state, const neapL__row *row) {
-  neapL__handle *handle = push_scratch(L, state, row);
+  neapL__handle *handle = take_scratch(L, state, row);
   neap__op *op = neap__op_new(state->loop, row->kind);
   if (!op) {
     neapL__raise_memory(L);
@@ -137,10 +137,7 @@ static void start_native(lua_State *L, neapL__state *state, const neapL__row *ro
   handle->task = &op->task;
   read_arguments(L, row, op);
   neap__op_start(op);
-  if (op->task.status == NEAP_PENDING || op->is_native)
-    give_scratch(L, state);
-  else
-    replace_by_outcome(L, state, handle);
+  if (op->task.status != NEAP_PENDING && !op->is_native) replace_by_outcome(L, state, handle);
 }
 
 void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row) {
@@ -263,14 +260,6 @@ static void push_user_position(lua_State *L) {
   neapL__push_position(L, 2);
 }
 
-/* An argument error of the Lua function that called us, at the line of its caller. */
-static int caller_error(lua_State *L, const char *function, int index, const char *message) {
-  neapL__push_position(L, 2);
-  lua_pushfstring(L, "%s: bad argument #%d to '%s' (%s)", lua_tostring(L, -1), index, function,
-                  message);
-  return lua_error(L);
-}
-
 /* core.argument_error(function, index, message): raises it at the line of neap's user */
 static int argument_error(lua_State *L) {
   const char *function = luaL_checkstring(L, 1);
@@ -296,42 +285,6 @@ static int metafield(lua_State *L) {
   return 1;
 }
 
-/* core.check_period(seconds), for neap.every */
-static int check_period(lua_State *L) {
-  if (lua_type(L, 1) != LUA_TNUMBER)
-    return caller_error(L, "every", 1,
-                        lua_pushfstring(L, "number expected, got %s", luaL_typename(L, 1)));
-  double seconds = lua_tonumber(L, 1);
-  if (!(seconds > 0) || seconds == HUGE_VAL)
-    return caller_error(L, "every", 1, "a finite period of more than 0 seconds expected");
-  return 0;
-}
-
-/* core.check_defer(fn, opts, default) -> grace, for neap.defer */
-static int check_defer(lua_State *L) {
-  lua_settop(L, 3);
-  if (!lua_isfunction(L, 1))
-    return caller_error(L, "defer", 1,
-                        lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
-  if (lua_isnil(L, 2)) return 1;
-  if (!lua_istable(L, 2))
-    return caller_error(L, "defer", 2,
-                        lua_pushfstring(L, "table expected, got %s", luaL_typename(L, 2)));
-  if (lua_getfield(L, 2, "grace") == LUA_TNIL) {
-    lua_settop(L, 3);
-    return 1;
-  }
-  if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= 0))
-    return caller_error(L, "defer", 2, "option 'grace' must be a duration in seconds, 0 or more");
-  return 1;
-}
-
-/* core.check_main(fn), for neap.main */
-static int check_main(lua_State *L) {
-  return caller_error(L, "main", 1,
-                      lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 1)));
-}
-
 /* core.misuse(message): raises EMISUSE at the line of neap's user */
 static int misuse(lua_State *L) {
   const char *message = luaL_checkstring(L, 1);
@@ -349,9 +302,6 @@ static int position(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"now", now},
                                      {"end_tick", end_tick},
-                                     {"check_period", check_period},
-                                     {"check_defer", check_defer},
-                                     {"check_main", check_main},
                                      {"misuse", misuse},
                                      {"argument_error", argument_error},
                                      {"type_name", type_name},

@@ -157,12 +157,6 @@ static void on_settled(void *data, neap_task *task) {
   task->host = 0;
 }
 
-static void on_op_released(void *data, neap__op *op) {
-  neapL__state *state = data;
-  neapL__slot_free(state->aux, &state->pins, op->pin);
-  op->pin = 0;
-}
-
 static void on_released(void *data, uint32_t host) {
   neapL__state *state = data;
   neapL__slot_free(state->aux, &state->pins, host);
@@ -240,7 +234,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_streams(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
-  state->loop->hooks = (neap__hooks){state, on_settled, on_op_released, on_released};
+  state->loop->hooks = (neap__hooks){state, on_settled, on_released};
   neapL__open_done(L, state);
   return state;
 }

@@ -259,13 +259,7 @@ static producer *push_producer(lua_State *L, neapL__state *state, stream *self, 
   lua_getiuservalue(L, 1, STREAM_PRODUCER);
   lua_pushvalue(L, base + 1);
   lua_getiuservalue(L, 1, STREAM_ARGUMENTS);
-  int arguments = lua_gettop(L);
-  lua_getfield(L, arguments, "n");
-  int n = (int)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  luaL_checkstack(L, n + 8, "too many arguments for a stream");
-  for (int i = 1; i <= n; i++) lua_rawgeti(L, arguments, i);
-  lua_remove(L, arguments);
+  neapL__unpack(L);
   producer *made = (producer *)neapL__new_task(L, state, base + 2, base + 3, where, sizeof *made);
   made->task.is_producer = true;
   made->is_closing = made->is_abandoned = false;
@@ -334,10 +328,6 @@ static void check_outside(lua_State *L, const neapL__state *state, const produce
                        "itself; use it outside");
 }
 
-static bool is_cancelled_here(const neapL__state *state) {
-  return neap__node_is_cancelled(neap__current_node(state->loop));
-}
-
 /* Making a pull may have run a finalizer that uses the same stream. */
 static bool is_changed(const stream *self) {
   const producer *from = self->producer;
@@ -357,7 +347,7 @@ static int start_next(lua_State *L, stream *self, lua_KFunction next) {
     return neapL__misuse(L,
                          "two next() at once on one stream: await the first one before the next");
   check_outside(L, state, self->producer);
-  if (is_cancelled_here(state)) {
+  if (neapL__is_cancelled_here(state)) {
     neapL__push_cancelled_here(L, state);
     return next(L, LUA_OK, 2);
   }
@@ -492,20 +482,11 @@ static int stream_gc(lua_State *L) {
 
 /* ---- Making -------------------------------------------------------------------------------- */
 
-static void pack_arguments(lua_State *L) {
-  int n = lua_gettop(L);
-  lua_createtable(L, n, 1);
-  lua_insert(L, 1);
-  for (int i = n; i > 0; i--) lua_rawseti(L, 1, i);
-  lua_pushinteger(L, n);
-  lua_setfield(L, 1, "n");
-}
-
 /* f(...) -> stream, nil, nil, stream. Upvalues: the state, the body. */
 static int new_stream(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   neapL__check_open(L, state);
-  pack_arguments(L);
+  neapL__pack(L, lua_gettop(L));
   stream *self = lua_newuserdatauv(L, sizeof *self, 2);
   *self = (stream){.state = state};
   lua_insert(L, 1);

@@ -62,25 +62,26 @@ static int handle_gc(lua_State *L) {
 void neapL__set_results(lua_State *L, int index, neap_task *task, int n) {
   if (n == 0) return;
   index = lua_absindex(L, index);
-  if (n > 1) {
-    int first = lua_gettop(L) - n + 1;
-    lua_createtable(L, n, 1);
-    lua_insert(L, first);
-    for (int i = n; i > 0; i--) lua_rawseti(L, first, i);
-    lua_pushinteger(L, n);
-    lua_setfield(L, first, "n");
-  }
+  if (n > 1) neapL__pack(L, n);
   task->flags |= n > 1 ? NEAPL__HAS_PACKED : NEAPL__HAS_ONE;
   lua_setiuservalue(L, index, 1);
 }
 
-static int push_packed(lua_State *L, int index) {
-  lua_getiuservalue(L, index, 1);
+void neapL__pack(lua_State *L, int n) {
+  int first = lua_gettop(L) - n + 1;
+  lua_createtable(L, n, 1);
+  lua_insert(L, first);
+  for (int i = n; i > 0; i--) lua_rawseti(L, first, i);
+  lua_pushinteger(L, n);
+  lua_setfield(L, first, "n");
+}
+
+int neapL__unpack(lua_State *L) {
   int table = lua_gettop(L);
   lua_getfield(L, table, "n");
   int n = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
-  luaL_checkstack(L, n, "too many results");
+  luaL_checkstack(L, n, "too many values");
   for (int i = 1; i <= n; i++) lua_rawgeti(L, table, i);
   lua_remove(L, table);
   return n;
@@ -120,7 +121,10 @@ int neapL__push_results(lua_State *L, neapL__state *state, int index) {
     lua_getiuservalue(L, index, 1);
     return n + 1;
   }
-  if (flags & NEAPL__HAS_PACKED) return n + push_packed(L, index);
+  if (flags & NEAPL__HAS_PACKED) {
+    lua_getiuservalue(L, index, 1);
+    return n + neapL__unpack(L);
+  }
   return n + push_operation_results(L, state, index);
 }
 

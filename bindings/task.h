@@ -58,6 +58,15 @@ static inline neapL__task *neapL__current(const neapL__state *state) {
   return state->is_closed ? NULL : neapL__task_of(state->loop->current);
 }
 
+/* Whether what is started now is cancelled at once (C4). */
+static inline bool neapL__is_cancelled_here(const neapL__state *state) {
+  return neap__node_is_cancelled(neap__current_node(state->loop));
+}
+
+/* Pops n values, pushes a table of them with `n`; and the opposite, which returns how many. [m] */
+void neapL__pack(lua_State *L, int n);
+int neapL__unpack(lua_State *L);
+
 void neapL__open_tasks(lua_State *L, neapL__state *state);
 /* What needs the loop. */
 void neapL__open_done(lua_State *L, neapL__state *state);

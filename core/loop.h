@@ -4,7 +4,6 @@
 
 #include "clock.h"
 #include "inbox.h"
-#include "op.h"
 #include "ready.h"
 #include "scope.h"
 #include "timer.h"
@@ -14,9 +13,8 @@ typedef struct neap__hooks {
   void *data;
   /* A task with task->host != 0 has settled. */
   void (*settled)(void *data, neap_task *task);
-  /* An embedded operation is not native any more. */
-  void (*op_released)(void *data, neap__op *op);
-  /* What the host kept for a cause or a token (`host` != 0) is not needed any more. */
+  /* What the host kept for a cause, a token or an embedded operation (`host` != 0) is not needed any
+   * more. */
   void (*release)(void *data, uint32_t host);
 } neap__hooks;
 

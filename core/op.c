@@ -67,7 +67,8 @@ void neap__op_release_native(neap__op *op) {
   if (op->is_job) op->task.loop->jobs--;
   neap_loop *loop = op->task.loop;
   if (neap__op_is_orphan(op)) loop->operations--;
-  if (op->is_embedded && loop->hooks.op_released) loop->hooks.op_released(loop->hooks.data, op);
+  if (op->pin && loop->hooks.release) loop->hooks.release(loop->hooks.data, op->pin);
+  op->pin = 0;
   neap_task_unref(&op->task);
 }
 

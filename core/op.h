@@ -49,7 +49,7 @@ static inline const neap__op_kind *neap__op_kind_of(const neap__op *op) {
 neap__op *neap__op_new(neap_loop *loop, const neap__op_kind *kind);
 
 /* The same in memory of the host, `kind->size` bytes, for a local kind. The host keeps it while it is
- * native; hooks.op_released says when that ends. */
+ * native; what `pin` stands for is released then. */
 void neap__op_init(neap__op *op, neap_loop *loop, const neap__op_kind *kind);
 
 /* Starts it below the current scope; in a cancelled scope it is cancelled instead. Never fails:

@@ -74,7 +74,7 @@ end
 ---@nodiscard
 function M.wrap(fn, opts)
   check.callable(fn, "wrap", 1)
-  if opts ~= nil then check.list(opts, "wrap", 2) end
+  if opts ~= nil then check.table(opts, "wrap", 2) end
   local raw = opts ~= nil and opts.raw and true or false
   return function(...) return call(fn, raw, ...) end
 end

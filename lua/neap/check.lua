@@ -14,7 +14,7 @@ function M.callable(x, name, index)
   core.argument_error(name, index, "function expected, got " .. core.type_name(x))
 end
 
-function M.list(x, name, index)
+function M.table(x, name, index)
   if type(x) == "table" then return end
   core.argument_error(name, index, "table expected, got " .. core.type_name(x))
 end
@@ -30,14 +30,25 @@ end
 --- `opts.limit`, checked; math.huge when there is none.
 function M.limit(opts, name, index)
   if opts == nil then return math.huge end
-  if type(opts) ~= "table" then
-    core.argument_error(name, index, "table expected, got " .. core.type_name(opts))
-  end
+  M.table(opts, name, index)
   local limit = opts.limit
   if limit == nil or limit == math.huge then return math.huge end
   local n = type(limit) == "number" and math.tointeger(limit)
   if n and n >= 1 then return n end
   core.argument_error(name, index, "option 'limit' must be an integer of 1 or more")
+end
+
+--- A duration in seconds, 0 or more. `what` names it in the message.
+function M.seconds(x, what, name, index)
+  if type(x) == "number" and x >= 0 then return end
+  core.argument_error(name, index, what .. " must be a duration in seconds, 0 or more")
+end
+
+--- A finite period in seconds, more than 0.
+function M.period(x, name, index)
+  if type(x) == "number" and x > 0 and x < math.huge then return end
+  core.argument_error(name, index, "a finite period of more than 0 seconds expected, got "
+    .. (type(x) == "number" and tostring(x) or core.type_name(x)))
 end
 
 return M

@@ -79,8 +79,8 @@ end
 
 --- Runs `fn` for what `pull` gives, each time as a task of its own, `limit` of them at once at
 --- most. pull() -> whether there is one, and the arguments for fn.
-local function run_limited(pull, fn, limit)
-  local running, ended = 0, core.queue("for_each")
+local function run_limited(name, pull, fn, limit)
+  local running, ended = 0, core.queue(name)
   local slot = setmetatable({}, {
     __close = function()
       running = running - 1
@@ -120,7 +120,7 @@ end
 
 local function run_map(list, n, fn, limit)
   local results = { n = n }
-  run_limited(items_of(list, n), function(item, index)
+  run_limited("map", items_of(list, n), function(item, index)
     results[index] = (fn(item, index))
   end, limit)
   return results
@@ -135,7 +135,7 @@ end
 ---@return neap.Task
 ---@nodiscard
 function M.map(list, fn, opts)
-  check.list(list, "map", 1)
+  check.table(list, "map", 1)
   check.callable(fn, "map", 2)
   local limit = check.limit(opts, "map", 3)
   if core.is_cancelling() then return core.cancelled_here() end
@@ -150,11 +150,11 @@ end
 local function run_iterator(iterator, fn, limit)
   local _ <close> = core.metafield(iterator, "__close") and iterator or nil
   local self = { control = nil }
-  run_limited(function() return keep(self, iterator(nil, self.control)) end, fn, limit)
+  run_limited("for_each", function() return keep(self, iterator(nil, self.control)) end, fn, limit)
 end
 
 local function run_list(list, fn, limit)
-  run_limited(items_of(list, #list), fn, limit)
+  run_limited("for_each", items_of(list, #list), fn, limit)
 end
 
 --- Calls `fn` for each item of a list, `fn(item, index)`, or for what an iterator gives, each in a
@@ -166,7 +166,7 @@ end
 ---@return neap.Task
 function M.for_each(items, fn, opts)
   local is_iterator = check.is_callable(items)
-  if not is_iterator then check.list(items, "for_each", 1) end
+  if not is_iterator then check.table(items, "for_each", 1) end
   check.callable(fn, "for_each", 2)
   local limit = check.limit(opts, "for_each", 3)
   if core.is_cancelling() then return core.cancelled_here() end

@@ -1,4 +1,5 @@
 --- neap.defer: cleanup that may await, also when the task is being cancelled.
+local check = require "neap.check"
 local core = require "neap.core"
 
 local DEFAULT_GRACE = 5
@@ -35,7 +36,15 @@ end
 ---@return neap.Deferred
 ---@nodiscard
 function M.defer(fn, opts)
-  local grace = core.check_defer(fn, opts, DEFAULT_GRACE)
+  check.callable(fn, "defer", 1)
+  local grace = DEFAULT_GRACE
+  if opts ~= nil then
+    check.table(opts, "defer", 2)
+    if opts.grace ~= nil then
+      check.seconds(opts.grace, "option 'grace'", "defer", 2)
+      grace = opts.grace
+    end
+  end
   return setmetatable({ fn = fn, grace = grace, where = core.position(2) }, Deferred)
 end
 

@@ -1,4 +1,5 @@
 --- Programs: neap.main, neap.dump.
+local check = require "neap.check"
 local core = require "neap.core"
 
 local M = {}
@@ -48,7 +49,7 @@ end
 ---@param fn fun(...): integer?
 ---@param ... any for fn
 function M.main(fn, ...)
-  if type(fn) ~= "function" then core.check_main(fn) end
+  check.callable(fn, "main", 1)
   os.exit(M.execute(fn, ...), true)
 end
 

@@ -104,15 +104,12 @@ end
 
 local function check_options(opts, name, index)
   if opts == nil then return {} end
-  check.list(opts, name, index)
+  check.table(opts, name, index)
   local clock = opts.clock
   if clock ~= nil and clock ~= "virtual" and clock ~= "real" then
     core.argument_error(name, index, "option 'clock' must be 'virtual' or 'real'")
   end
-  local limit = opts.timeout
-  if limit ~= nil and not (type(limit) == "number" and limit >= 0) then
-    core.argument_error(name, index, "option 'timeout' must be a duration in seconds, 0 or more")
-  end
+  if opts.timeout ~= nil then check.seconds(opts.timeout, "option 'timeout'", name, index) end
   return opts
 end
 

@@ -1,4 +1,5 @@
 --- neap.every: ticks at a steady rate.
+local check = require "neap.check"
 local core = require "neap.core"
 
 local M = {}
@@ -58,7 +59,7 @@ end
 ---@return neap.Ticker
 ---@nodiscard
 function M.every(seconds)
-  core.check_period(seconds)
+  check.period(seconds, "every", 1)
   local ticker = { period = seconds, deadline = core.now() + seconds, count = 0, closed = false }
   return setmetatable(ticker, Ticker)
 end

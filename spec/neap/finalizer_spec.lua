@@ -290,6 +290,19 @@ describe("what is used although its object was let go of:", function()
 end)
 
 describe("a finalizer inside", function()
+  it("[S238] starts an operation while another one reads its arguments", h.run(function()
+    local path = os.tmpname()
+    local file <close> = await(neap.fs.open(path, "w"))
+    at_each_allocation(function(interrupted)
+      local inner
+      local task = interrupted(function() inner = neap.fs.read_file("/dev/null") end,
+        file.write, file, ("a"):rep(3000), ("b"):rep(3000))
+      assert.equal("done", (await(neap.settle(task))))
+      assert.equal("", await(inner))
+    end)
+    os.remove(path)
+  end))
+
   it("[S193] recv that takes the item: one of both has it", h.run(function()
     at_each_allocation(function(interrupted)
       local ch, taken = neap.channel(), nil
