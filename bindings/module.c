@@ -8,8 +8,9 @@
 #include "each.h"
 #include "error.h"
 #include "faults.h"
+#include "fs.h"
 #include "locals.h"
-#include "objects.h"
+#include "net.h"
 #include "operations.h"
 #include "report.h"
 #include "run.h"
@@ -39,9 +40,10 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register(L, neapL__error_functions);     /* error is_cancel */
   neapL__register(L, neapL__report_functions);    /* on_unobserved on_warning */
   neapL__register_operations(L);                  /* sleep yield now */
-  neapL__register_objects(L);                     /* fs net */
-  neapL__register_clock(L);                       /* test_clock */
-  neapL__register_run(L);                         /* run */
+  neapL__register_fs(L);
+  neapL__register_net(L);
+  neapL__register_clock(L); /* test_clock */
+  neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);
   neapL__register(L, neapL__fault_functions);
   lua_pushliteral(L, NEAP_VERSION);

@@ -40,6 +40,24 @@ char *neapL__copy_path(lua_State *L, neap_loop *loop, int index) {
   return neapL__copy(L, loop, path, size);
 }
 
+/* Joins the strings from `first` to `last`, as an operation's own memory. */
+char *neapL__copy_strings(lua_State *L, neap_loop *loop, int first, int last, size_t *size) {
+  luaL_Buffer buffer;
+  for (int i = first; i <= last; i++) luaL_checkstring(L, i);
+  if (first == last) {
+    const char *data = lua_tolstring(L, first, size);
+    return neapL__copy(L, loop, data, *size);
+  }
+  luaL_buffinit(L, &buffer);
+  for (int i = first; i <= last; i++) {
+    lua_pushvalue(L, i);
+    luaL_addvalue(&buffer);
+  }
+  luaL_pushresult(&buffer);
+  const char *data = lua_tolstring(L, -1, size);
+  return neapL__copy(L, loop, data, *size);
+}
+
 enum { MAX_OPTIONAL = 4 };
 
 /* ---- Rows ---------------------------------------------------------------------------------- */

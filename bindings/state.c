@@ -5,6 +5,8 @@
 #include "each.h"
 #include "error.h"
 #include "faults.h"
+#include "file.h"
+#include "net.h"
 #include "operations.h"
 #include "report.h"
 #include "scope.h"
@@ -232,6 +234,8 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_tokens(L, state);
   neapL__open_each(L, state);
   neapL__open_streams(L, state);
+  neapL__open_files(L, state);
+  neapL__open_sockets(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

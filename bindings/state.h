@@ -47,6 +47,8 @@ struct neapL__state {
   neapL__meta task_meta, handle_meta, completion_meta, failure_meta, error_meta, cancelled_meta;
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
+  neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
+  neapL__meta tty_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];

@@ -2,6 +2,8 @@
 
 #include "../loop.h"
 
+#include <errno.h>
+
 static void on_work(uv_work_t *work) {
   neap__job *job = NEAP__CONTAINER(work, neap__job, work);
   job->code = job->run(job);
@@ -26,6 +28,11 @@ int neap__job_start(neap__op *op) {
 
 void neap__job_abort(neap__op *op) {
   uv_cancel((uv_req_t *)&((neap__job *)op)->work); /* fails once it runs; then it runs out */
+}
+
+int neap__job_fail(neap__job *job, const char *syscall) {
+  job->op.error.syscall = syscall;
+  return -errno;
 }
 
 void *neap__job_resize(neap__job *job, void *block, size_t size) {

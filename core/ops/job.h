@@ -20,6 +20,9 @@ struct neap__job {
 int neap__job_start(neap__op *op);
 void neap__job_abort(neap__op *op);
 
+/* The result of a run whose system call has set errno. Thread: any. */
+int neap__job_fail(neap__job *job, const char *syscall);
+
 /* Memory for a job's results. Thread: any. Free it with neap__job_free. */
 void *neap__job_resize(neap__job *job, void *block, size_t size);
 void neap__job_free(neap__job *job, void *block);

@@ -1,0 +1,13 @@
+/* neap.net: servers and connections. */
+#ifndef NEAPLUA_NET_H
+#define NEAPLUA_NET_H
+
+#include "state.h"
+
+/* Makes the classes. [-0, +0, m] */
+void neapL__open_sockets(lua_State *L, neapL__state *state);
+
+/* Adds the table `net` to the table on top. [-0, +0, m] */
+void neapL__register_net(lua_State *L);
+
+#endif

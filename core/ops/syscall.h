@@ -1,0 +1,53 @@
+/* System calls that go on where a signal has interrupted them. Thread: any. */
+#ifndef NEAP_OPS_SYSCALL_H
+#define NEAP_OPS_SYSCALL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <unistd.h>
+
+/* Never inherited by a child. -1 and errno. */
+static inline int neap__open(const char *path, int flags, mode_t mode) {
+  int fd;
+  do fd = open(path, flags | O_CLOEXEC, mode);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+static inline ssize_t neap__read(int fd, char *data, size_t size) {
+  ssize_t n;
+  do n = read(fd, data, size);
+  while (n < 0 && errno == EINTR);
+  return n;
+}
+
+/* At `position`; at the descriptor's own where it is negative or where there are none (a pipe). */
+static inline ssize_t neap__read_at(int fd, char *data, size_t size, int64_t position) {
+  ssize_t n = -1;
+  if (position < 0) return neap__read(fd, data, size);
+  do n = pread(fd, data, size, (off_t)position);
+  while (n < 0 && errno == EINTR);
+  return n < 0 && errno == ESPIPE ? neap__read(fd, data, size) : n;
+}
+
+/* All of it; `position` as above. -1 and errno: `written` tells how far it got. */
+static inline int neap__write_fully(int fd, const char *data, size_t size, int64_t position,
+                                    size_t *written) {
+  *written = 0;
+  while (*written < size) {
+    const char *from = data + *written;
+    size_t rest = size - *written;
+    ssize_t n = position < 0 ? write(fd, from, rest)
+                             : pwrite(fd, from, rest, (off_t)(position + (int64_t)*written));
+    if (n >= 0)
+      *written += (size_t)n;
+    else if (errno == ESPIPE && position >= 0)
+      position = -1;
+    else if (errno != EINTR)
+      return -1;
+  }
+  return 0;
+}
+
+#endif
