@@ -146,25 +146,25 @@ int neapL__raise_cancelled(lua_State *L, neapL__state *state) {
   return lua_yieldk(L, 0, (lua_KContext)state, requeued);
 }
 
-/* A write that was cut off says how much of it was sent: a Cancelled object of its own. */
-static int throw_cut_off(lua_State *L, neapL__state *state, size_t written) {
-  neapL__task *task = neapL__current(state);
-  task->routine.was_cancelled = true;
+/* Pushes a Cancelled object of its own for an operation that was cut off and tells how far it got; false:
+ * it does not. */
+static bool push_cut_off(lua_State *L, neapL__state *state, const neapL__handle *handle) {
+  const neapL__task *task = neapL__current(state);
+  if (!handle->row || !handle->row->detail) return false;
   neapL__push_cancelled(L, state, task->routine.current->cancelled_by);
   lua_createtable(L, 0, 3);
+  if (!handle->row->detail(L, (neap__op *)handle->task)) return false;
   lua_getfield(L, -2, "scope");
   lua_setfield(L, -2, "scope");
   lua_getfield(L, -2, "reason");
   lua_setfield(L, -2, "reason");
-  lua_pushinteger(L, (lua_Integer)written);
-  lua_setfield(L, -2, "written");
   neapL__set_meta(L, -1, &state->cancelled_meta);
-  return lua_error(L);
+  return true;
 }
 
-static size_t written_of(const neapL__handle *handle) {
-  if (!handle->row || !handle->row->written) return 0;
-  return handle->row->written((const neap__op *)handle->task);
+static int throw_cut_off(lua_State *L, neapL__state *state) {
+  neapL__current(state)->routine.was_cancelled = true;
+  return lua_error(L);
 }
 
 /* ---- Outcomes ------------------------------------------------------------------------------ */
@@ -181,8 +181,8 @@ static int throw_for_cancelled(lua_State *L, neapL__state *state, int index) {
   const neapL__handle *handle = lua_touserdata(L, index);
   neapL__task *task = neapL__current(state);
   if (task && handle->task->was_reached && neap__routine_is_cancelled(&task->routine)) {
-    size_t written = written_of(handle);
-    return written ? throw_cut_off(L, state, written) : neapL__raise_cancelled(L, state);
+    bool is_cut_off = push_cut_off(L, state, handle);
+    return is_cut_off ? throw_cut_off(L, state) : neapL__raise_cancelled(L, state);
   }
   neapL__push_cancelled_error(L, state, index);
   return lua_error(L);
@@ -207,8 +207,8 @@ static int resumed(lua_State *L, int status, lua_KContext context) {
   int index = (int)context;
   (void)status;
   if (task->routine.reason != NEAP__WAKE_CANCEL) return deliver(L, state, index);
-  size_t written = written_of(lua_touserdata(L, index));
-  return written ? throw_cut_off(L, state, written) : throw_cancelled(L, state);
+  bool is_cut_off = push_cut_off(L, state, lua_touserdata(L, index));
+  return is_cut_off ? throw_cut_off(L, state) : throw_cancelled(L, state);
 }
 
 static int give_way(lua_State *L, neapL__state *state, neapL__task *task, int index) {

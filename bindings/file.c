@@ -1,16 +1,17 @@
 #include "file.h"
 
-#include "../core/ops/file.h"
 #include "error.h"
+#include "options.h"
+#include "reading.h"
 
 #include <fcntl.h>
 #include <string.h>
 
-enum { DEFAULT_READ = 64 * 1024, MAX_READ = 1 << 30 };
+enum { MAX_READ = 1 << 30, FILE_MODE = 0666 };
 
 static const char class_name[] = "neap.File";
 
-static neap__file *check_file(lua_State *L) {
+neap__file *neapL__check_file(lua_State *L) {
   return neapL__check_core(L, 1, &neapL__state_here(L)->file_meta, class_name);
 }
 
@@ -20,26 +21,39 @@ static neap__file_op *op_at(lua_State *L, int index) {
 
 /* ---- fs.open ------------------------------------------------------------------------------- */
 
-static int open_flags(lua_State *L, int index) {
-  static const char *const modes[] = {"r", "w", "a", "r+", "w+", "a+", NULL};
-  static const int flags[] = {O_RDONLY, O_WRONLY | O_CREAT | O_TRUNC, O_WRONLY | O_CREAT | O_APPEND,
-                              O_RDWR,   O_RDWR | O_CREAT | O_TRUNC,   O_RDWR | O_CREAT | O_APPEND};
-  char mode[4] = {0};
-  size_t n = 0;
-  for (const char *c = luaL_optstring(L, index, "r"); *c; c++)
-    if (*c != 'b' || c == lua_tostring(L, index)) { /* "rb" is "r": there are no text files here */
-      if (n == sizeof mode - 1) break;
-      mode[n++] = *c;
-    }
-  lua_pushstring(L, mode);
-  lua_replace(L, index);
-  return flags[luaL_checkoption(L, index, NULL, modes)];
+/* "r", "w", "a", with "+" and, to create it only, "x"; "b" says nothing here. -1: none of these. */
+static int parse_flags(const char *mode) {
+  char kind = *mode;
+  int flags = 0, access = 0;
+  for (const char *c = mode; *c && *++c;) {
+    if (*c == '+' && access != O_RDWR)
+      access = O_RDWR;
+    else if (*c == 'x' && kind != 'r' && !(flags & O_EXCL))
+      flags |= O_EXCL;
+    else if (*c != 'b')
+      return -1;
+  }
+  if (kind == 'r') return flags | (access ? O_RDWR : O_RDONLY);
+  flags |= O_CREAT | (access ? O_RDWR : O_WRONLY);
+  if (kind == 'w') return flags | O_TRUNC;
+  return kind == 'a' ? flags | O_APPEND : -1;
 }
 
+/* neap.fs.open(path, mode?, opts?) -> Task<File> */
 void neapL__read_open(lua_State *L, neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
+  const char *mode = luaL_optstring(L, 2, "r");
   self->path = neapL__copy_path(L, op->task.loop, 1);
-  self->flags = open_flags(L, 2);
+  self->flags = parse_flags(mode);
+  if (self->flags < 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L,
+                                  "invalid mode '%s': 'r', 'w', 'a', 'r+', 'w+', 'a+', "
+                                  "and 'x' to create only",
+                                  mode));
+  neapL__has_options(L, 3);
+  self->mode = neapL__option_file_mode(L, 3, "mode", FILE_MODE);
+  self->unlinks_at_close = neapL__option_boolean(L, 3, "unlink_at_close", false);
 }
 
 int neapL__push_file(lua_State *L, neapL__state *state, int index) {
@@ -50,52 +64,11 @@ int neapL__push_file(lua_State *L, neapL__state *state, int index) {
 
 /* ---- Reading and writing -------------------------------------------------------------------- */
 
-static size_t check_size(lua_State *L, int index) {
-  lua_Integer size = luaL_optinteger(L, index, DEFAULT_READ);
-  luaL_argcheck(L, size >= 0 && size <= MAX_READ, index, "a number of bytes expected, 0 or more");
-  return (size_t)size;
-}
-
-static void use_file(lua_State *L, neap__op *op) {
-  neap__file *file = check_file(L);
-  file->refs++;
-  ((neap__file_op *)op)->file = file;
-}
-
-/* file:read(n?) -> Task<string | nil>: nil at the end */
-static void read_file_read(lua_State *L, neap__op *op) {
-  neap__file *file = check_file(L);
-  ((neap__file_op *)op)->size = check_size(L, 2);
-  ((neap__file_op *)op)->flags = ((neap__file_op *)op)->size == 0;
-  neapL__check_turn(L, file->reader, "read");
-  use_file(L, op);
-}
-
-static int push_data(lua_State *L, int index) {
-  neap__file_op *self = op_at(L, index);
-  lua_pushlstring(L, self->data ? self->data : "", self->size);
-  neap__job_free(&self->job, self->data);
-  self->data = NULL;
-  return 1;
-}
-
-static int push_read(lua_State *L, neapL__state *state, int index) {
-  const neap__file_op *self = op_at(L, index);
-  bool is_empty_wanted = self->flags;
-  (void)state;
-  if (self->size > 0 || is_empty_wanted) return push_data(L, index);
-  lua_pushnil(L);
-  return 1;
-}
-
-/* file:write(...) -> Task<bytes> */
-static void read_file_write(lua_State *L, neap__op *op) {
-  neap__file *file = check_file(L);
+static neap__file_op *use_file(lua_State *L, neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
-  neapL__check_turn(L, file->writer, "write");
-  self->data =
-      neapL__copy_strings(L, op->task.loop, 2, neapL__state_here(L)->arguments, &self->size);
-  use_file(L, op);
+  self->file = neapL__check_file(L);
+  self->file->refs++;
+  return self;
 }
 
 static int push_size(lua_State *L, neapL__state *state, int index) {
@@ -104,27 +77,162 @@ static int push_size(lua_State *L, neapL__state *state, int index) {
   return 1;
 }
 
-static const neapL__row file_rows[] = {
-    {"file:read", &neap__file_read_kind, read_file_read, push_read, NULL},
-    {"file:write", &neap__file_write_kind, read_file_write, push_size, NULL},
+/* err.written: how much was written before it failed. */
+static bool add_written(lua_State *L, neap__op *op) {
+  if (!op->error.code) return false; /* cancelled: nobody knows yet */
+  lua_pushinteger(L, (lua_Integer)((neap__file_op *)op)->size);
+  lua_setfield(L, -2, "written");
+  return true;
+}
+
+static void check_position_free(lua_State *L, const neap__file *file) {
+  neapL__check_turn(L, file->writer, "write");
+  if (file->position >= 0 && file->reader.waiting)
+    neapL__misuse(L, "a read is under way, which moves the file's position: await it first, or use "
+                     "write_at and read_at");
+}
+
+/* file:write(...) -> Task<bytes> */
+static void read_write(lua_State *L, neap__op *op) {
+  neap__file_op *self = (neap__file_op *)op;
+  int last = neapL__state_here(L)->arguments;
+  check_position_free(L, neapL__check_file(L));
+  self->data = neapL__copy_strings(L, op->task.loop, 2, last, &self->size);
+  use_file(L, op);
+}
+
+static int64_t check_position(lua_State *L, int index) {
+  lua_Integer position = luaL_checkinteger(L, index);
+  luaL_argcheck(L, position >= 0, index, "a position in bytes expected, 0 or more");
+  return position;
+}
+
+/* file:write_at(position, ...) -> Task<bytes> */
+static void read_write_at(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  int last = neapL__state_here(L)->arguments;
+  self->position = check_position(L, 2);
+  self->data = neapL__copy_strings(L, op->task.loop, 3, last, &self->size);
+}
+
+/* file:read_at(position, n) -> Task<string | nil>: n bytes, less at the end; nil there */
+static void read_read_at(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  self->position = check_position(L, 2);
+  lua_Integer size = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, size >= 0 && size <= MAX_READ, 3, "a number of bytes up to 2^30 expected");
+  self->size = (size_t)size;
+  self->flags = size == 0;
+}
+
+static int push_read_at(lua_State *L, neapL__state *state, int index) {
+  neap__file_op *self = op_at(L, index);
+  (void)state;
+  if (self->size == 0 && !self->flags)
+    lua_pushnil(L);
+  else
+    lua_pushlstring(L, self->data, self->size);
+  return 1;
+}
+
+/* ---- The position and the size --------------------------------------------------------------- */
+
+static void read_seek_end(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  self->position = luaL_checkinteger(L, 2);
+}
+
+static int push_position(lua_State *L, neapL__state *state, int index) {
+  (void)state;
+  lua_pushinteger(L, (lua_Integer)op_at(L, index)->position);
+  return 1;
+}
+
+static const neapL__row seek_end_row = {"seek", &neap__file_seek_end_kind, read_seek_end,
+                                        push_position, NULL};
+
+static int fail_seek(lua_State *L, const neap__file *file, int code) {
+  neapL__state *state = neapL__state_here(L);
+  neap_error error = {.code = code, .syscall = "lseek", .path = file->path};
+  neapL__push_core_error(L, state, &error);
+  neapL__push_failed_operation(L, state);
+  return 1;
+}
+
+/* file:seek(whence?, offset?) -> Task<position>: as io's; without arguments the position */
+static int seek(lua_State *L) {
+  static const char *const whences[] = {"set", "cur", "end", NULL};
+  neapL__state *state = neapL__state_here(L);
+  neap__file *file = neapL__check_file(L);
+  int whence = luaL_checkoption(L, 2, "cur", whences);
+  lua_Integer offset = luaL_optinteger(L, 3, 0);
+  neapL__check_open(L, state);
+  check_position_free(L, file);
+  lua_settop(L, 1);
+  lua_pushinteger(L, offset);
+  if (whence == 2 || file->is_closing) {
+    neapL__start_operation(L, state, &seek_end_row);
+    return 1;
+  }
+  if (neapL__is_cancelled_here(state)) {
+    neapL__push_cancelled_here(L, state);
+    return 1;
+  }
+  int64_t base = whence == 0 ? 0 : neap__file_position(file);
+  if (file->position < 0) return fail_seek(L, file, UV_ESPIPE);
+  if (offset > 0 ? base > INT64_MAX - offset : base + offset < 0)
+    return fail_seek(L, file, UV_EINVAL);
+  if (whence == 0 || offset != 0) neap__file_move(file, base + offset);
+  lua_pushinteger(L, base + offset);
+  neapL__push_completed(L, state, 1);
+  return 1;
+}
+
+/* file:truncate(size?) -> Task: at the position if no size is given */
+static void read_truncate(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  self->position = lua_isnoneornil(L, 2) ? -1 : check_position(L, 2);
+}
+
+/* file:sync(opts?) -> Task */
+static void read_sync(lua_State *L, neap__op *op) {
+  neapL__has_options(L, 2);
+  use_file(L, op)->is_data_only = neapL__option_boolean(L, 2, "data", false);
+}
+
+static const neapL__row rows[] = {
+    {"write", &neap__file_write_kind, read_write, push_size, add_written},
+    {"write_at", &neap__file_write_at_kind, read_write_at, push_size, add_written},
+    {"read_at", &neap__file_read_at_kind, read_read_at, push_read_at, NULL},
+    {"truncate", &neap__file_truncate_kind, read_truncate, NULL, NULL},
+    {"sync", &neap__file_sync_kind, read_sync, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static const neapL__row file_close_row = {"file:close", &neap__file_close_kind, use_file, NULL,
-                                          NULL};
+/* ---- Closing ------------------------------------------------------------------------------- */
+
+static void read_close(lua_State *L, neap__op *op) {
+  use_file(L, op);
+}
+
+static const neapL__row close_row = {"close", &neap__file_close_kind, read_close, NULL, NULL};
 
 /* The descriptor is released also where the wait is refused: in a cancelled scope the operation has
  * no effect, so it is closed here first. */
-static int file_close(lua_State *L) {
-  neap__file *file = check_file(L);
+static int close_file(lua_State *L) {
+  neap__file *file = neapL__check_file(L);
   neapL__state *state = neapL__state_here(L);
-  lua_settop(L, 4);
-  neapL__start_operation(L, state, &file_close_row);
+  lua_settop(L, 1);
+  neapL__start_operation(L, state, &close_row);
   neap__file_close_soon(file);
   return 1;
 }
 
-static int file_gc(lua_State *L) {
+static int close_and_wait(lua_State *L) {
+  return neapL__close_and_wait(L, close_file);
+}
+
+static int collect(lua_State *L) {
   neapL__object *self = lua_touserdata(L, 1);
   neap__file *file = self->core;
   self->core = NULL;
@@ -132,22 +240,23 @@ static int file_gc(lua_State *L) {
   return 0;
 }
 
-static int file_close_and_wait(lua_State *L) {
-  return neapL__close_and_wait(L, file_close);
+/* file:path() -> as it was opened */
+static int get_path(lua_State *L) {
+  lua_pushstring(L, neapL__check_file(L)->path);
+  return 1;
 }
 
-static int file_tostring(lua_State *L) {
-  const neap__file *file = check_file(L);
+static int to_string(lua_State *L) {
+  const neap__file *file = neapL__check_file(L);
   lua_pushfstring(L, "neap.File '%s'%s", file->path, file->is_closing ? ": closed" : "");
   return 1;
 }
 
-static const luaL_Reg file_metamethods[] = {{"__gc", file_gc},
-                                            {"__close", file_close_and_wait},
-                                            {"__tostring", file_tostring},
-                                            {NULL, NULL}};
-static const luaL_Reg file_methods[] = {{"close", file_close}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", collect}, {"__close", close_and_wait}, {"__tostring", to_string}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"close", close_file}, {"seek", seek}, {"path", get_path}, {NULL, NULL}};
 
 void neapL__open_files(lua_State *L, neapL__state *state) {
-  neapL__object_class(L, &state->file_meta, class_name, file_metamethods, file_methods, file_rows);
+  neapL__reading_class(L, &state->file_meta, class_name, metamethods, methods, rows);
 }

@@ -30,6 +30,15 @@ void neapL__check_turn(lua_State *L, const neap__op *turn, const char *what) {
     neapL__misuse(L, "two %ss at once on one object: await the first one before the next", what);
 }
 
+int neapL__call_and_await(lua_State *L, neapL__state *state, const neapL__row *row) {
+  neapL__check_awaiting(L, state); /* or it would be started for nobody */
+  state->arguments = lua_gettop(L);
+  neapL__start_operation(L, state, row);
+  lua_replace(L, 1);
+  lua_settop(L, 1);
+  return neapL__await(L, state, 1);
+}
+
 int neapL__close_and_wait(lua_State *L, lua_CFunction close) {
   neapL__state *state = neapL__state_here(L);
   lua_settop(L, 1);

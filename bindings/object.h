@@ -23,6 +23,10 @@ void neapL__object_class(lua_State *L, neapL__meta *meta, const char *name,
 /* Raises EMISUSE if `turn`, an operation that an object can have one of, has not ended. */
 void neapL__check_turn(lua_State *L, const neap__op *turn, const char *what);
 
+/* Starts the operation of a row with the arguments on the stack, and ends the C function with its results:
+ * for what a loop calls. [raises] */
+int neapL__call_and_await(lua_State *L, neapL__state *state, const neapL__row *row);
+
 /* A __close: calls `close`, which pushes a Task, and waits for that where it can: not while the Lua
  * state ends. */
 int neapL__close_and_wait(lua_State *L, lua_CFunction close);

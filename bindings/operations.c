@@ -62,8 +62,12 @@ enum { MAX_OPTIONAL = 4 };
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
-static void read_arguments(lua_State *L, const neapL__row *row, neap__op *op) {
+/* The handle of the operation is above the arguments. Their number is in the state only now: a finalizer
+ * may have called something else meanwhile. */
+static void read_arguments(lua_State *L, neapL__state *state, const neapL__row *row, neap__op *op,
+                           int arguments) {
   int top = lua_gettop(L);
+  state->arguments = arguments;
   if (row->read) row->read(L, op);
   lua_settop(L, top);
 }
@@ -75,14 +79,14 @@ typedef struct local_operation {
   _Alignas(neap__op) char op[]; /* Lua aligns to 8 bytes, not to max_align_t */
 } local_operation;
 
-static void start_local(lua_State *L, neapL__state *state, const neapL__row *row) {
+static void start_local(lua_State *L, neapL__state *state, const neapL__row *row, int arguments) {
   size_t size = sizeof(local_operation) + row->kind->size;
   local_operation *self = neapL__new_embedded(L, state, size, 1);
   neap__op *op = (neap__op *)(void *)self->op;
   neap__op_init(op, state->loop, row->kind);
   neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
   self->handle = (neapL__handle){&op->task, row};
-  read_arguments(L, row, op);
+  read_arguments(L, state, row, op, arguments);
   neapL__slot_reserve(L, &state->pins);
   neap__op_start(op);
   if (!op->is_native) return;
@@ -111,6 +115,11 @@ static void put_back(lua_State *L, const neapL__state *state, int index) {
   lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
 }
 
+void neapL__push_operation_error(lua_State *L, neapL__state *state, const neapL__handle *handle) {
+  neapL__push_core_error(L, state, neap_task_error(handle->task));
+  if (handle->row && handle->row->detail) handle->row->detail(L, (neap__op *)handle->task);
+}
+
 /* Pushes a Task with the outcome of the operation that has ended, whose handle is on top. */
 static void push_outcome(lua_State *L, neapL__state *state, const neapL__handle *handle) {
   int index = lua_gettop(L);
@@ -124,7 +133,7 @@ static void push_outcome(lua_State *L, neapL__state *state, const neapL__handle 
     break;
   }
   case NEAP_FAILED:
-    neapL__push_core_error(L, state, neap_task_error(handle->task));
+    neapL__push_operation_error(L, state, handle);
     neapL__push_failed_operation(L, state);
     break;
   default: neapL__push_cancelled_here(L, state); break;
@@ -145,7 +154,7 @@ static void replace_by_outcome(lua_State *L, neapL__state *state, neapL__handle 
 
 /* The operation is in its handle before its arguments are read, so that an argument error frees it: the
  * handle is garbage then. */
-static void start_native(lua_State *L, neapL__state *state, const neapL__row *row) {
+static void start_native(lua_State *L, neapL__state *state, const neapL__row *row, int arguments) {
   neapL__handle *handle = take_scratch(L, state, row);
   neap__op *op = neap__op_new(state->loop, row->kind);
   if (!op) {
@@ -153,14 +162,15 @@ static void start_native(lua_State *L, neapL__state *state, const neapL__row *ro
     return;
   }
   handle->task = &op->task;
-  read_arguments(L, row, op);
+  read_arguments(L, state, row, op, arguments);
   neap__op_start(op);
   if (op->task.status != NEAP_PENDING && !op->is_native) replace_by_outcome(L, state, handle);
 }
 
 void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row) {
+  int arguments = state->arguments;
   neapL__check_open(L, state);
-  (row->kind->is_local ? start_local : start_native)(L, state, row);
+  (row->kind->is_local ? start_local : start_native)(L, state, row, arguments);
   neapL__watch(L, state);
 }
 

@@ -14,13 +14,17 @@ struct neapL__row {
   /* Pushes the results of the done operation whose Task is at `index`; called once, what it takes it
    * takes over. NULL: no results. */
   int (*push)(lua_State *L, neapL__state *state, int index);
-  /* What had been done when it was cancelled, for err.written; NULL: nothing ever. */
-  size_t (*written)(const neap__op *op);
+  /* Adds fields to the error or Cancelled object on top: how far it got. False: there is nothing to tell.
+   * NULL: never. */
+  bool (*detail)(lua_State *L, neap__op *op);
 };
 
 /* Starts the operation of a row with the arguments on the stack; pushes its Task. What ends on the spot
  * has a Task without a finalizer, which is most of its cost. [-0, +1, m] */
 void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row);
+
+/* Pushes the error of the failed operation behind a handle. [-0, +1, m] */
+void neapL__push_operation_error(lua_State *L, neapL__state *state, const neapL__handle *handle);
 
 /* The operation behind the Task at `index`. */
 static inline neap__op *neapL__op_at(lua_State *L, int index) {

@@ -8,8 +8,10 @@ bool neapL__has_options(lua_State *L, int index) {
   return true;
 }
 
-static void refuse(lua_State *L, int index, const char *name, const char *expected) {
+NEAPL__NORETURN static void refuse(lua_State *L, int index, const char *name,
+                                   const char *expected) {
   luaL_argerror(L, index, lua_pushfstring(L, "option '%s': %s expected", name, expected));
+  NEAPL__UNREACHABLE;
 }
 
 /* Pushes the field; false if it is absent, nothing pushed. */
@@ -62,7 +64,6 @@ int neapL__option_choice(lua_State *L, int index, const char *name, const char *
   lua_pushstring(L, "one of");
   for (int i = 0; choices[i]; i++) lua_pushfstring(L, "%s '%s'", lua_tostring(L, -1), choices[i]);
   refuse(L, index, name, lua_tostring(L, -1));
-  return otherwise;
 }
 
 char *neapL__option_copy(lua_State *L, neap_loop *loop, int index, const char *name) {

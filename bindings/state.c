@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include "channel.h"
+#include "conn.h"
 #include "coroutine.h"
 #include "each.h"
 #include "error.h"
@@ -235,7 +236,8 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_each(L, state);
   neapL__open_streams(L, state);
   neapL__open_files(L, state);
-  neapL__open_sockets(L, state);
+  neapL__open_conns(L, state);
+  neapL__open_servers(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

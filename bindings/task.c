@@ -182,7 +182,7 @@ void neapL__observe(lua_State *L, int index) {
 /* The error of a failed operation is made when it is asked for, and then kept. */
 static void push_operation_error(lua_State *L, neapL__state *state, int index) {
   neapL__handle *handle = lua_touserdata(L, index);
-  neapL__push_core_error(L, state, neap_task_error(handle->task));
+  neapL__push_operation_error(L, state, handle);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, index, 1);
   handle->task->flags |= NEAPL__HAS_ERROR;

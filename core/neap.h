@@ -58,7 +58,8 @@ typedef struct neap_token neap_token;
   X(EMISUSE, -5002, "neap was used in a way it does not allow")                                    \
   X(EDEADLOCK, -5003, "nothing can wake the tasks that are waiting")                               \
   X(ECLOSED, -5004, "it is closed")                                                                \
-  X(EDEPTH, -5005, "nested too deeply")
+  X(EDEPTH, -5005, "nested too deeply")                                                            \
+  X(ETOOLARGE, -5006, "it is longer than allowed")
 
 enum neap_error_code {
 #define NEAP_X(name, number, message) NEAP_##name = (number),

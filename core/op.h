@@ -70,6 +70,12 @@ static inline bool neap__op_is_orphan(const neap__op *op) {
   return op->task.status != NEAP_PENDING;
 }
 
+/* Notes the call that has failed; gives the code again. */
+static inline int neap__op_fail(neap__op *op, const char *syscall, int code) {
+  op->error.syscall = syscall;
+  return code;
+}
+
 void neap__op_cancel(neap_task *task);
 const neap_error *neap__op_error(const neap_task *task);
 void neap__op_destroy(neap_task *task);

@@ -30,7 +30,7 @@ static int read_to_end(neap__fs *fs, int fd, size_t expected) {
       if (!data) return UV_ENOMEM;
       fs->data = data;
     }
-    ssize_t n = neap__read(fd, fs->data + fs->size, capacity - fs->size);
+    ssize_t n = neap__fd_read(fd, fs->data + fs->size, capacity - fs->size);
     if (n < 0) return neap__job_fail(&fs->job, "read");
     if (n == 0) return 0;
     fs->size += (size_t)n;

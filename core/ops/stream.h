@@ -1,71 +1,91 @@
-/* TCP: listening, connecting, reading and writing. */
+/* Byte streams of libuv: TCP and Unix sockets, pipes, terminals. How they come about is told in
+ * connect.h, listen.h, process.h and stdio.h; reading in reader.h; here is the rest. */
 #ifndef NEAP_OPS_STREAM_H
 #define NEAP_OPS_STREAM_H
 
-#include "../loop.h"
-#include "../op.h"
+#include "reader.h"
 
-/* A socket. References: the holder's, libuv's until it has closed the handle, and one for each
+/* A stream. References: the holder's, libuv's until it has closed the handle, and one for each
  * operation. Pending operations on it are in the lists; when it closes they fail with ECLOSED. */
-typedef struct neap__stream {
+typedef struct neap__stream neap__stream;
+struct neap__stream {
   neap__resource resource;
   neap_loop *loop;
-  uv_tcp_t tcp;
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+    uv_tty_t tty;
+  } uv;
   uint32_t refs;
-  neap__op *reader;     /* the pending read, or NULL */
-  neap__list acceptors; /* pending accepts, first come first served */
-  neap__list writers;   /* pending writes and shutdowns, in order; the first is with libuv */
-  neap__list closers;   /* those who wait for the end */
-  char *buffer;         /* what arrived when nobody read: [start, end) */
-  size_t start, end;
-  int read_code;        /* UV_EOF or an error to report once the buffer is empty; 0 */
-  int accept_code;      /* an error of listening to report to the next accept; 0 */
-  uint32_t connections; /* of a listener: announced by libuv, not accepted */
-  bool is_reading;      /* libuv reads */
+  neap__reader reader;
+  neap__list writers; /* pending writes and shutdowns, in order; the first is with libuv */
+  neap__list closers; /* those who wait for the end */
+  /* What a kind of stream does when it begins to close, and when its memory goes. May be NULL. */
+  void (*closing)(neap__stream *stream);
+  void (*release)(neap__stream *stream);
+  bool is_reading; /* libuv reads */
   bool is_closing, is_closed;
-} neap__stream;
+};
+
+/* Makes a stream for a libuv handle of `type`: UV_TCP, UV_NAMED_PIPE, or UV_TTY on `fd`. `size`: of the
+ * struct that begins with it. The caller owns a reference. */
+int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
+                     neap__stream **result);
 
 void neap__stream_unref(neap__stream *stream);
 
 /* Starts to close; pending operations fail with ECLOSED. Idempotent. */
 void neap__stream_close(neap__stream *stream);
 
-/* "host:port" of one end, into `text`; `host` alone and the port if asked for. Negative code. */
-enum { NEAP__ADDRESS_SIZE = INET6_ADDRSTRLEN + 16 };
-int neap__stream_address(const neap__stream *stream, bool peer, char *host, size_t size, int *port);
+/* The same, and a TCP peer gets a reset instead of an orderly end. */
+int neap__stream_reset(neap__stream *stream);
 
-/* Arguments in, results out; the data of a write and of a read are the operation's own memory. */
-typedef struct neap__stream_op {
-  neap__op op;
-  neap__list link;      /* in one of the lists */
-  neap__stream *stream; /* referenced; listen, connect, accept: the new one, see _take */
-  neap__stream *server; /* accept: the listener, referenced */
-  char *host;           /* own copy */
+/* One end of a socket. `port` is -1 for a Unix socket, whose path is `host`, "@name" if it is an
+ * abstract one, "" if it has none. */
+typedef struct neap__address {
+  char host[128];
   int port;
-  int backlog;
-  char *address; /* "host:port", for errors */
-  char *data;    /* own */
-  size_t size;   /* read: at most, then what there is (0: the end); write: all of it */
-  size_t sent;   /* write: how much of it has been written or is with libuv */
-  bool is_shutdown;
+} neap__address;
+
+int neap__stream_address(const neap__stream *stream, bool peer, neap__address *address);
+int neap__address_read(const struct sockaddr *name, size_t length, neap__address *address);
+
+/* ---- Writing and closing -------------------------------------------------------------------- */
+
+enum { NEAP__FEW_BUFFERS = 4 };
+
+/* A write, or a shutdown. Arguments: stream (referenced), buffers, whose bytes are the caller's until
+ * neap__op_start has returned. Result: size, all of it. */
+typedef struct neap__write {
+  neap__op op;
+  neap__list link;
+  neap__stream *stream;
+  uv_buf_t few[NEAP__FEW_BUFFERS], *buffers; /* what is not sent; more than a few are own memory */
+  unsigned count;
+  size_t size;
+  size_t sent; /* has been written, or is with libuv */
+  char *kept;  /* own copy of the end of it: of what was not sent on the spot */
+  size_t kept_size;
   union {
-    uv_connect_t connect;
     uv_write_t write;
     uv_shutdown_t shutdown;
-    uv_getaddrinfo_t resolve;
   } request;
-  struct addrinfo *addresses, *next_address;
-} neap__stream_op;
+} neap__write;
 
-extern const neap__op_kind neap__listen_kind;   /* host, port, backlog -> _take */
-extern const neap__op_kind neap__connect_kind;  /* host, port -> _take */
-extern const neap__op_kind neap__accept_kind;   /* server -> _take */
-extern const neap__op_kind neap__read_kind;     /* stream, size -> data, size */
-extern const neap__op_kind neap__write_kind;    /* stream, data, size */
-extern const neap__op_kind neap__shutdown_kind; /* stream */
-extern const neap__op_kind neap__close_kind;    /* stream, which is closing already */
+extern const neap__op_kind neap__write_kind, neap__shutdown_kind;
 
-/* The stream that the operation has made; the caller owns a reference. Once. */
-neap__stream *neap__stream_op_take(neap__stream_op *self);
+/* Room for `count` buffers; false when out of memory. */
+bool neap__write_reserve(neap__write *self, unsigned count);
+
+/* Done when the stream is closed. Arguments: stream (referenced), which is closing already. */
+typedef struct neap__closing {
+  neap__op op;
+  neap__list link;
+  neap__stream *stream;
+} neap__closing;
+
+extern const neap__op_kind neap__closing_kind;
 
 #endif

@@ -15,7 +15,7 @@ static inline int neap__open(const char *path, int flags, mode_t mode) {
   return fd;
 }
 
-static inline ssize_t neap__read(int fd, char *data, size_t size) {
+static inline ssize_t neap__fd_read(int fd, char *data, size_t size) {
   ssize_t n;
   do n = read(fd, data, size);
   while (n < 0 && errno == EINTR);
@@ -23,12 +23,12 @@ static inline ssize_t neap__read(int fd, char *data, size_t size) {
 }
 
 /* At `position`; at the descriptor's own where it is negative or where there are none (a pipe). */
-static inline ssize_t neap__read_at(int fd, char *data, size_t size, int64_t position) {
+static inline ssize_t neap__fd_read_at(int fd, char *data, size_t size, int64_t position) {
   ssize_t n = -1;
-  if (position < 0) return neap__read(fd, data, size);
+  if (position < 0) return neap__fd_read(fd, data, size);
   do n = pread(fd, data, size, (off_t)position);
   while (n < 0 && errno == EINTR);
-  return n < 0 && errno == ESPIPE ? neap__read(fd, data, size) : n;
+  return n < 0 && errno == ESPIPE ? neap__fd_read(fd, data, size) : n;
 }
 
 /* All of it; `position` as above. -1 and errno: `written` tells how far it got. */

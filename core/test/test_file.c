@@ -25,16 +25,15 @@ static neap__file_op *start_op(neap_loop *loop, const neap__op_kind *kind, neap_
   if (file) {
     file->refs++;
     self->file = file;
-    self->size = 4;
   } else
     self->path = neap__memory_copy(&loop->memory, path);
   neap__op_start(&self->job.op);
   return self;
 }
 
-static neap_status finish_op(neap_loop *loop, neap__file_op *self) {
-  CHECK(neap_loop_run(loop, &self->job.op.task) == 0);
-  return end_status(&self->job.op.task);
+static neap_status finish(neap_loop *loop, neap_task *task) {
+  CHECK(neap_loop_run(loop, task) == 0);
+  return end_status(task);
 }
 
 static neap__file *open_file(neap_loop *loop) {
@@ -46,32 +45,57 @@ static neap__file *open_file(neap_loop *loop) {
   return file;
 }
 
-TEST(reads_of_an_open_file_go_on_where_the_last_one_ended) {
+static neap_task *start_read(neap__file *file, size_t size) {
+  neap__read *self = (neap__read *)neap__op_new(file->loop, &neap__read_kind);
+  self->reader = &file->reader;
+  self->size = size;
+  file->refs++;
+  neap__op_start(&self->op);
+  return &self->op.task;
+}
+
+/* With and without the page cache's help. */
+static void check_reads(bool is_uncached) {
   bench b;
   neap_loop *loop = bench_open(&b);
   make_file(6);
   neap__file *file = open_file(loop);
-  CHECK(finish_op(loop, start_op(loop, &neap__file_read_kind, file)) == NEAP_DONE);
-  CHECK(file->position == 4);
-  CHECK(finish_op(loop, start_op(loop, &neap__file_read_kind, file)) == NEAP_DONE);
-  CHECK(file->position == 6);
-  CHECK(finish_op(loop, start_op(loop, &neap__file_close_kind, file)) == NEAP_DONE);
-  CHECK(finish_op(loop, start_op(loop, &neap__file_read_kind, file)) == NEAP_FAILED);
+  file->is_uncached = is_uncached;
+  CHECK(finish(loop, start_read(file, 4)) == NEAP_DONE);
+  CHECK(neap__file_position(file) == 4);
+  CHECK(finish(loop, start_read(file, 4)) == NEAP_DONE);
+  CHECK(neap__file_position(file) == 6);
+  neap__file_op *closing = start_op(loop, &neap__file_close_kind, file);
+  CHECK(finish(loop, &closing->job.op.task) == NEAP_DONE);
+  CHECK(finish(loop, start_read(file, 4)) == NEAP_FAILED);
   neap__file_unref(file);
   unlink(path);
   bench_close_idle(&b);
 }
 
-TEST(a_cancelled_read_of_an_open_file_does_not_move_it) {
+TEST(reads_of_an_open_file_go_on_where_the_last_one_ended) {
+  check_reads(false);
+}
+
+TEST(reads_in_the_pool_go_on_where_the_last_one_ended) {
+  check_reads(true);
+}
+
+TEST(what_a_cancelled_read_has_fetched_is_for_the_next) {
   bench b;
   neap_loop *loop = bench_open(&b);
   make_file(6);
   neap__file *file = open_file(loop);
-  neap__file_op *read = start_op(loop, &neap__file_read_kind, file);
-  CHECK(neap_task_cancel(&read->job.op.task));
-  neap_task_unref(&read->job.op.task);
+  file->is_uncached = true;
+  neap_task *read = start_read(file, 4);
+  CHECK(neap_task_cancel(read));
+  neap_task_unref(read);
   while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
-  CHECK(file->position == 0 && file->busy == 0);
+  CHECK(neap__file_position(file) == 0 && file->busy == 0);
+  read = start_read(file, 9);
+  CHECK(((neap__read *)read)->length == 4);
+  neap_task_unref(read);
+  CHECK(neap__file_position(file) == 4);
   neap__file_unref(file);
   unlink(path);
   bench_close_idle(&b);
@@ -99,8 +123,8 @@ TEST(the_loop_closes_with_an_open_file_that_is_read) {
   neap_loop *loop = bench_open(&b);
   make_file(6);
   neap__file *file = open_file(loop);
-  neap__file_op *read = start_op(loop, &neap__file_read_kind, file);
-  neap_task_unref(&read->job.op.task);
+  file->is_uncached = true;
+  neap_task_unref(start_read(file, 4));
   neap_loop_close(loop);
   CHECK(file->fd == -1);
   neap__file_unref(file);

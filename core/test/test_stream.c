@@ -1,83 +1,126 @@
 #include "support.h"
 
+#include "ops/connect.h"
+#include "ops/listen.h"
 #include "ops/stream.h"
 
-static neap__stream_op *new_op(neap_loop *loop, const neap__op_kind *kind, neap__stream *stream) {
-  neap__stream_op *self = (neap__stream_op *)neap__op_new(loop, kind);
-  if (kind == &neap__accept_kind)
-    self->server = stream;
-  else
-    self->stream = stream;
-  if (stream) stream->refs++;
-  return self;
+#include <stdlib.h>
+
+static neap_task *start(neap__op *op) {
+  neap__op_start(op);
+  return &op->task;
 }
 
-static neap__stream_op *start(neap__stream_op *self) {
-  neap__op_start(&self->op);
-  return self;
-}
-
-static neap__stream_op *start_at(neap_loop *loop, const neap__op_kind *kind, int port) {
-  neap__stream_op *self = new_op(loop, kind, NULL);
-  self->host = neap__memory_copy(&loop->memory, "127.0.0.1");
-  self->port = port;
+static neap_task *start_listen(neap_loop *loop, int port) {
+  neap__listen *self = (neap__listen *)neap__op_new(loop, &neap__listen_kind);
+  self->endpoint.host = neap__memory_copy(&loop->memory, "127.0.0.1");
+  self->endpoint.port = port;
   self->backlog = 16;
-  return start(self);
+  return start(&self->op);
 }
 
-static neap__stream_op *start_read(neap__stream *stream, size_t size) {
-  neap__stream_op *self = new_op(stream->loop, &neap__read_kind, stream);
+static neap_task *start_connect(neap_loop *loop, int port) {
+  neap__connect *self = (neap__connect *)neap__op_new(loop, &neap__connect_kind);
+  self->endpoint.host = neap__memory_copy(&loop->memory, "127.0.0.1");
+  self->endpoint.port = port;
+  return start(&self->op);
+}
+
+static neap_task *start_accept(neap__server *server) {
+  neap__accept *self = (neap__accept *)neap__op_new(server->stream.loop, &neap__accept_kind);
+  self->server = server;
+  server->stream.refs++;
+  return start(&self->op);
+}
+
+static neap__read *start_read(neap__stream *stream, size_t size) {
+  neap__read *self = (neap__read *)neap__op_new(stream->loop, &neap__read_kind);
+  self->reader = &stream->reader;
   self->size = size;
-  return start(self);
+  stream->refs++;
+  start(&self->op);
+  return self;
 }
 
-static neap__stream_op *start_write(neap__stream *stream, size_t size) {
-  neap__stream_op *self = new_op(stream->loop, &neap__write_kind, stream);
-  self->data = neap__memory_new(&stream->loop->memory, size);
+static neap__write *start_write_of(neap__stream *stream, const char *data, size_t size) {
+  neap__write *self = (neap__write *)neap__op_new(stream->loop, &neap__write_kind);
+  CHECK(neap__write_reserve(self, 1));
+  self->stream = stream;
+  self->buffers[self->count++] = (uv_buf_t){(char *)(uintptr_t)data, size};
   self->size = size;
-  return start(self);
+  stream->refs++;
+  start(&self->op);
+  return self;
 }
 
-static neap_status finish(neap__stream_op *self) {
-  CHECK(neap_loop_run(self->op.task.loop, &self->op.task) == 0);
-  return end_status(&self->op.task);
+/* The bytes are its own as soon as it has started. */
+static neap__write *start_write(neap__stream *stream, size_t size) {
+  char *data = calloc(1, size);
+  neap__write *self = start_write_of(stream, data, size);
+  memset(data, 'x', size);
+  free(data);
+  return self;
 }
 
-static neap__stream *finish_taking(neap__stream_op *self) {
-  CHECK(neap_loop_run(self->op.task.loop, &self->op.task) == 0);
-  CHECK(neap_task_status(&self->op.task) == NEAP_DONE);
-  neap__stream *stream = neap__stream_op_take(self);
-  neap_task_unref(&self->op.task);
-  return stream;
+static neap_task *start_shutdown(neap__stream *stream) {
+  neap__write *self = (neap__write *)neap__op_new(stream->loop, &neap__shutdown_kind);
+  self->stream = stream;
+  stream->refs++;
+  return start(&self->op);
+}
+
+static neap_task *start_closing(neap__stream *stream) {
+  neap__closing *self = (neap__closing *)neap__op_new(stream->loop, &neap__closing_kind);
+  self->stream = stream;
+  stream->refs++;
+  return start(&self->op);
+}
+
+static neap_status finish(neap_task *task) {
+  CHECK(neap_loop_run(task->loop, task) == 0);
+  return end_status(task);
+}
+
+static void finish_well(neap_task *task) {
+  CHECK(neap_loop_run(task->loop, task) == 0);
+  CHECK(neap_task_status(task) == NEAP_DONE);
 }
 
 /* A loop with a server and one connection, both ends of it. */
 typedef struct wire {
   bench bench;
   neap_loop *loop;
-  neap__stream *server, *client, *peer;
+  neap__server *server;
+  neap__stream *client, *peer;
 } wire;
 
-static int port_of(const neap__stream *stream) {
-  char host[NEAP__ADDRESS_SIZE];
-  int port = 0;
-  CHECK(neap__stream_address(stream, false, host, sizeof host, &port) == 0);
-  CHECK(strcmp(host, "127.0.0.1") == 0);
-  return port;
+static int port_of(const neap__server *server) {
+  neap__address address;
+  CHECK(neap__stream_address(&server->stream, false, &address) == 0);
+  CHECK(strcmp(address.host, "127.0.0.1") == 0);
+  return address.port;
 }
 
 static void open_wire(wire *self) {
   self->loop = bench_open_on(&self->bench, NULL, false);
-  self->server = finish_taking(start_at(self->loop, &neap__listen_kind, 0));
-  neap__stream_op *accepting = start(new_op(self->loop, &neap__accept_kind, self->server));
-  self->client = finish_taking(start_at(self->loop, &neap__connect_kind, port_of(self->server)));
-  self->peer = finish_taking(accepting);
+  neap_task *listening = start_listen(self->loop, 0);
+  finish_well(listening);
+  self->server = neap__listen_take((neap__listen *)listening);
+  neap_task *accepting = start_accept(self->server);
+  neap_task *connecting = start_connect(self->loop, port_of(self->server));
+  finish_well(connecting);
+  finish_well(accepting);
+  self->client = neap__connect_take((neap__connect *)connecting);
+  self->peer = neap__accept_take((neap__accept *)accepting);
+  neap_task_unref(listening);
+  neap_task_unref(connecting);
+  neap_task_unref(accepting);
 }
 
 static void unref_wire(wire *self) {
   neap__stream_unref(self->client);
   neap__stream_unref(self->peer);
-  neap__stream_unref(self->server);
+  neap__stream_unref(&self->server->stream);
 }
 
 /* With streams open: the loop closes them. */
@@ -89,10 +132,10 @@ static void close_wire(wire *self) {
 TEST(what_is_written_is_read) {
   wire w;
   open_wire(&w);
-  CHECK(finish(start_write(w.client, 5)) == NEAP_DONE);
-  neap__stream_op *read = start_read(w.peer, 100);
+  CHECK(finish(&start_write(w.client, 5)->op.task) == NEAP_DONE);
+  neap__read *read = start_read(w.peer, 100);
   CHECK(neap_loop_run(w.loop, &read->op.task) == 0);
-  CHECK(read->size == 5);
+  CHECK(read->length == 5);
   neap_task_unref(&read->op.task);
   close_wire(&w);
 }
@@ -100,11 +143,11 @@ TEST(what_is_written_is_read) {
 TEST(a_short_read_leaves_the_rest) {
   wire w;
   open_wire(&w);
-  CHECK(finish(start_write(w.client, 5)) == NEAP_DONE);
+  CHECK(finish(&start_write(w.client, 5)->op.task) == NEAP_DONE);
   for (int i = 0; i < 2; i++) {
-    neap__stream_op *read = start_read(w.peer, 3);
+    neap__read *read = start_read(w.peer, 3);
     CHECK(neap_loop_run(w.loop, &read->op.task) == 0);
-    CHECK(read->size == (i ? 2 : 3));
+    CHECK(read->length == (i ? 2 : 3));
     neap_task_unref(&read->op.task);
   }
   close_wire(&w);
@@ -113,11 +156,11 @@ TEST(a_short_read_leaves_the_rest) {
 TEST(the_end_is_read_as_nothing_again_and_again) {
   wire w;
   open_wire(&w);
-  CHECK(finish(start(new_op(w.loop, &neap__shutdown_kind, w.client))) == NEAP_DONE);
+  CHECK(finish(start_shutdown(w.client)) == NEAP_DONE);
   for (int i = 0; i < 2; i++) {
-    neap__stream_op *read = start_read(w.peer, 3);
+    neap__read *read = start_read(w.peer, 3);
     CHECK(neap_loop_run(w.loop, &read->op.task) == 0);
-    CHECK(neap_task_status(&read->op.task) == NEAP_DONE && read->size == 0);
+    CHECK(neap_task_status(&read->op.task) == NEAP_DONE && read->length == 0);
     neap_task_unref(&read->op.task);
   }
   close_wire(&w);
@@ -126,14 +169,14 @@ TEST(the_end_is_read_as_nothing_again_and_again) {
 TEST(a_cancelled_read_loses_nothing) {
   wire w;
   open_wire(&w);
-  neap__stream_op *read = start_read(w.peer, 10);
+  neap__read *read = start_read(w.peer, 10);
   CHECK(neap_task_cancel(&read->op.task));
   neap_task_unref(&read->op.task);
-  CHECK(finish(start_write(w.client, 4)) == NEAP_DONE);
+  CHECK(finish(&start_write(w.client, 4)->op.task) == NEAP_DONE);
   for (int i = 0; i < 3; i++) uv_run(neap_loop_uv(w.loop), UV_RUN_NOWAIT);
   read = start_read(w.peer, 10);
   CHECK(neap_loop_run(w.loop, &read->op.task) == 0);
-  CHECK(read->size == 4);
+  CHECK(read->length == 4);
   neap_task_unref(&read->op.task);
   close_wire(&w);
 }
@@ -141,7 +184,7 @@ TEST(a_cancelled_read_loses_nothing) {
 TEST(two_reads_at_a_time_are_misuse) {
   wire w;
   open_wire(&w);
-  neap__stream_op *one = start_read(w.peer, 10), *other = start_read(w.peer, 10);
+  neap__read *one = start_read(w.peer, 10), *other = start_read(w.peer, 10);
   CHECK(neap_task_error(&other->op.task)->code == NEAP_EMISUSE);
   neap_task_unref(&one->op.task);
   neap_task_unref(&other->op.task);
@@ -151,9 +194,9 @@ TEST(two_reads_at_a_time_are_misuse) {
 static size_t read_all(wire *w, size_t size) {
   size_t sum = 0;
   while (sum < size) {
-    neap__stream_op *read = start_read(w->peer, 65536);
+    neap__read *read = start_read(w->peer, 65536);
     CHECK(neap_loop_run(w->loop, &read->op.task) == 0);
-    size_t n = read->size;
+    size_t n = read->length;
     neap_task_unref(&read->op.task);
     if (!CHECK(n > 0)) break;
     sum += n;
@@ -166,23 +209,23 @@ enum { LARGE = 8 << 20, MANY = 100000 };
 TEST(a_large_write_arrives_whole) {
   wire w;
   open_wire(&w);
-  neap__stream_op *write = start_write(w.client, LARGE);
+  neap__write *write = start_write(w.client, LARGE);
   CHECK(neap_task_status(&write->op.task) == NEAP_PENDING);
   CHECK(read_all(&w, LARGE) == LARGE);
-  CHECK(finish(write) == NEAP_DONE);
+  CHECK(finish(&write->op.task) == NEAP_DONE);
   close_wire(&w);
 }
 
 TEST(a_cancelled_write_tells_how_much_was_sent) {
   wire w;
   open_wire(&w);
-  neap__stream_op *write = start_write(w.client, LARGE), *next = start_write(w.client, 7);
+  neap__write *write = start_write(w.client, LARGE), *next = start_write(w.client, 7);
   CHECK(neap_task_cancel(&write->op.task));
   size_t sent = write->sent;
   CHECK(sent > 0 && sent < LARGE);
   neap_task_unref(&write->op.task);
   CHECK(read_all(&w, sent + 7) == sent + 7);
-  CHECK(finish(next) == NEAP_DONE);
+  CHECK(finish(&next->op.task) == NEAP_DONE);
   close_wire(&w);
 }
 
@@ -191,9 +234,9 @@ TEST(a_hundred_thousand_queued_writes_end_without_recursion) {
   open_wire(&w);
   neap_task_unref(&start_write(w.client, LARGE)->op.task);
   for (int i = 1; i < MANY; i++) neap_task_unref(&start_write(w.client, 1)->op.task);
-  neap__stream_op *last = start_write(w.client, 1);
+  neap__write *last = start_write(w.client, 1);
   CHECK(read_all(&w, LARGE + MANY) == LARGE + MANY);
-  CHECK(finish(last) == NEAP_DONE);
+  CHECK(finish(&last->op.task) == NEAP_DONE);
   close_wire(&w);
 }
 
@@ -203,66 +246,67 @@ TEST(nobody_listens_is_an_error_with_the_address) {
   int port = port_of(w.server);
   char address[32];
   snprintf(address, sizeof address, "127.0.0.1:%d", port);
-  neap__stream_close(w.server);
-  neap__stream_op *connecting = start_at(w.loop, &neap__connect_kind, port);
-  CHECK(neap_loop_run(w.loop, &connecting->op.task) == 0);
-  const neap_error *error = neap_task_error(&connecting->op.task);
+  neap__stream_close(&w.server->stream);
+  neap_task *connecting = start_connect(w.loop, port);
+  CHECK(neap_loop_run(w.loop, connecting) == 0);
+  const neap_error *error = neap_task_error(connecting);
   if (CHECK(error != NULL)) {
     CHECK(error->code == UV_ECONNREFUSED);
     CHECK(strcmp(error->address, address) == 0 && strcmp(error->syscall, "connect") == 0);
   }
-  neap_task_unref(&connecting->op.task);
+  neap_task_unref(connecting);
   close_wire(&w);
 }
 
 TEST(a_port_in_use_is_an_error) {
   wire w;
   open_wire(&w);
-  neap__stream_op *op = start_at(w.loop, &neap__listen_kind, port_of(w.server));
-  CHECK(neap_task_error(&op->op.task) && neap_task_error(&op->op.task)->code == UV_EADDRINUSE);
-  neap_task_unref(&op->op.task);
+  neap_task *task = start_listen(w.loop, port_of(w.server));
+  CHECK(neap_task_error(task) && neap_task_error(task)->code == UV_EADDRINUSE);
+  neap_task_unref(task);
   close_wire(&w);
 }
 
-static int code_of(neap__stream_op *self) {
-  const neap_error *error = neap_task_error(&self->op.task);
+static int code_of(neap_task *task) {
+  const neap_error *error = neap_task_error(task);
   int code = error ? error->code : 0;
-  neap_task_unref(&self->op.task);
+  neap_task_unref(task);
   return code;
 }
 
 TEST(closing_a_stream_fails_what_is_pending_on_it) {
   wire w;
   open_wire(&w);
-  neap__stream_op *read = start_read(w.client, 1), *write = start_write(w.client, LARGE);
-  neap__stream_op *queued = start_write(w.client, 1);
-  neap__stream_op *accepting = start(new_op(w.loop, &neap__accept_kind, w.server));
+  neap_task *read = &start_read(w.client, 1)->op.task;
+  neap_task *write = &start_write(w.client, LARGE)->op.task;
+  neap_task *queued = &start_write(w.client, 1)->op.task;
+  neap_task *accepting = start_accept(w.server);
   neap__stream_close(w.client);
   neap__stream_close(w.client);
-  neap__stream_close(w.server);
+  neap__stream_close(&w.server->stream);
   CHECK(code_of(read) == NEAP_ECLOSED && code_of(write) == NEAP_ECLOSED);
   CHECK(code_of(queued) == NEAP_ECLOSED && code_of(accepting) == NEAP_ECLOSED);
-  CHECK(code_of(start_read(w.client, 1)) == NEAP_ECLOSED);
-  CHECK(code_of(start_write(w.client, 1)) == NEAP_ECLOSED);
-  CHECK(finish(start(new_op(w.loop, &neap__close_kind, w.client))) == NEAP_DONE);
-  CHECK(finish(start(new_op(w.loop, &neap__close_kind, w.client))) == NEAP_DONE);
+  CHECK(code_of(&start_read(w.client, 1)->op.task) == NEAP_ECLOSED);
+  CHECK(code_of(&start_write(w.client, 1)->op.task) == NEAP_ECLOSED);
+  CHECK(finish(start_closing(w.client)) == NEAP_DONE);
+  CHECK(finish(start_closing(w.client)) == NEAP_DONE);
   close_wire(&w);
 }
 
 TEST(the_loop_closes_with_all_pending) {
   wire w;
   open_wire(&w);
-  neap__stream_op *ops[] = {
-      start_read(w.client, 1),
-      start_write(w.client, LARGE),
-      start_write(w.client, 1),
-      start(new_op(w.loop, &neap__shutdown_kind, w.client)),
-      start(new_op(w.loop, &neap__accept_kind, w.server)),
-      start_at(w.loop, &neap__connect_kind, port_of(w.server)),
+  neap_task *tasks[] = {
+      &start_read(w.client, 1)->op.task,
+      &start_write(w.client, LARGE)->op.task,
+      &start_write(w.client, 1)->op.task,
+      start_shutdown(w.client),
+      start_accept(w.server),
+      start_connect(w.loop, port_of(w.server)),
   };
-  enum { COUNT = sizeof ops / sizeof *ops };
+  enum { COUNT = sizeof tasks / sizeof *tasks };
   neap_loop_close(w.loop);
-  for (int i = 0; i < COUNT; i++) CHECK(end_status(&ops[i]->op.task) == NEAP_CANCELLED);
+  for (int i = 0; i < COUNT; i++) CHECK(end_status(tasks[i]) == NEAP_CANCELLED);
   unref_wire(&w); /* streams may outlive their loop */
   CHECK(atomic_load(&w.bench.memory.live) == 0);
 }
@@ -270,8 +314,8 @@ TEST(the_loop_closes_with_all_pending) {
 TEST(a_cancelled_connect_closes_its_socket) {
   wire w;
   open_wire(&w);
-  neap__stream_op *op = start_at(w.loop, &neap__connect_kind, port_of(w.server));
-  CHECK(neap_task_cancel(&op->op.task));
-  CHECK(end_status(&op->op.task) == NEAP_CANCELLED);
+  neap_task *task = start_connect(w.loop, port_of(w.server));
+  CHECK(neap_task_cancel(task));
+  CHECK(end_status(task) == NEAP_CANCELLED);
   close_wire(&w);
 }

@@ -751,22 +751,83 @@ function fs.write_file(path, data) end
 function fs.list(path) end
 
 ---@param path string
----@param mode? "r" | "w" | "a" | "r+" | "w+" | "a+"
+---@param mode? string "r" (default), "w", "a", "r+", "w+", "a+"; with "x" to create it only
+---@param opts? { mode?: integer | string, unlink_at_close?: boolean } mode: permissions of a new file
 ---@return neap.Task # of a neap.File
 ---@nodiscard
-function fs.open(path, mode) end
+function fs.open(path, mode, opts) end
 
+---Strings in order: `for chunk in file do`.
 ---@class neap.File
+---@operator call: string?
 local File = {}
 
----@param n? integer bytes at most, default 65536
+---What there is, `n` bytes at most.
+---@param n? integer default 65536
 ---@return neap.Task # of a string; of nil at the end
 ---@nodiscard
 function File:read(n) end
 
----@param ... string
+---Fails with EOF at an earlier end; err.partial is what came.
+---@param n integer
+---@return neap.Task # of a string of n bytes
+---@nodiscard
+function File:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer bytes before it, default 1 MiB; ETOOLARGE when there are more
+---@return neap.Task # of a string without the delimiter; of nil at the end
+---@nodiscard
+function File:read_until(delimiter, max) end
+
+---@param max? integer bytes, default 1 MiB; ETOOLARGE when there are more
+---@return neap.Task # of a line without "\n" or "\r\n"; of nil at the end
+---@nodiscard
+function File:read_line(max) end
+
+---@param max? integer bytes, default no limit; ETOOLARGE when there are more
+---@return neap.Task # of a string, "" at the end
+---@nodiscard
+function File:read_all(max) end
+
+---@async
+---@param max? integer bytes of a line, default 1 MiB
+---@return fun(): string?
+function File:lines(max) end
+
+---At a place of its own, whatever the file's position; several may be under way.
+---@param position integer
+---@param n integer
+---@return neap.Task # of a string, shorter at the end; of nil there
+---@nodiscard
+function File:read_at(position, n) end
+
+---@param ... string | number
 ---@return neap.Task # of the number of bytes
 function File:write(...) end
+
+---@param position integer
+---@param ... string | number
+---@return neap.Task # of the number of bytes
+function File:write_at(position, ...) end
+
+---@param whence? "set" | "cur" | "end" default "cur"
+---@param offset? integer default 0
+---@return neap.Task # of the new position
+function File:seek(whence, offset) end
+
+---@param size? integer default: the position
+---@return neap.Task
+function File:truncate(size) end
+
+---Done when the system has it on the disk.
+---@param opts? { data?: boolean } data: without the times
+---@return neap.Task
+function File:sync(opts) end
+
+---@return string # as it was opened
+---@nodiscard
+function File:path() end
 
 ---@return neap.Task
 function File:close() end
@@ -774,43 +835,114 @@ function File:close() end
 ---@class neap.net
 local net = {}
 
----@param host string name or address
----@param port integer
+---@class neap.ConnectOptions
+---@field host? string name or address
+---@field port? integer
+---@field path? string of a Unix socket, "@name" for an abstract one
+---@field family? "ipv4" | "ipv6" default: both
+---@field nodelay? boolean Nagle's algorithm is off, default true
+---@field keepalive? integer seconds of silence before the first probe; default 0: none
+---@field local_host? string address to connect from
+---@field local_port? integer
+
+---@param host string | neap.ConnectOptions name or address; or all in one table
+---@param port? integer
+---@param opts? neap.ConnectOptions
 ---@return neap.Task # of a neap.Conn
 ---@nodiscard
-function net.connect(host, port) end
+function net.connect(host, port, opts) end
 
----@param host string name or address
----@param port integer 0: a free one
----@param opts? { backlog?: integer }
+---@class neap.ListenOptions
+---@field host? string name or address, "*" for all
+---@field port? integer 0: a free one
+---@field path? string of a Unix socket, "@name" for an abstract one
+---@field backlog? integer connections that wait to be accepted, default 511
+---@field family? "ipv4" | "ipv6" of a name, default: the first that it has
+---@field reuse_port? boolean several servers at one port share the connections
+---@field ipv6_only? boolean
+---@field mode? integer | string permissions of the Unix socket
+---@field unlink? boolean a Unix socket that nobody listens to any more is replaced
+
+---@param host string | neap.ListenOptions name or address; or all in one table
+---@param port? integer 0: a free one
+---@param opts? neap.ListenOptions
 ---@return neap.Task # of a neap.Server
 ---@nodiscard
 function net.listen(host, port, opts) end
 
+---@class neap.ServeOptions: neap.ListenOptions
+---@field server? neap.Server one that listens already
+---@field limit? integer open connections at once, default: no limit
+---@field grace? number seconds that open connections have when it ends, default 5
+---@field on_listen? fun(server: neap.Server)
+---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
+
+---Serves connections until it is cancelled or its server is closed. Cancelling stops the accepting at once; open
+---connections have `opts.grace` seconds, then they are cancelled, too.
+---@param opts neap.ServeOptions
+---@param handler async fun(conn: neap.Conn) run as a task for each connection, which is closed when it ends
+---@return neap.Task
+function net.serve(opts, handler) end
+
 ---@class neap.Server
+---@operator call: neap.Conn?
 local Server = {}
 
 ---@return neap.Task # of a neap.Conn
 ---@nodiscard
 function Server:accept() end
 
----@return string host
----@return integer port
+---@return string host or path
+---@return integer? port
 ---@nodiscard
 function Server:address() end
+
+---@return boolean
+---@nodiscard
+function Server:is_closed() end
 
 ---@return neap.Task
 function Server:close() end
 
+---Bytes in order: `for chunk in conn do`.
 ---@class neap.Conn
+---@operator call: string?
 local Conn = {}
 
----@param n? integer bytes at most, default 65536
+---What there is, `n` bytes at most.
+---@param n? integer default 65536
 ---@return neap.Task # of a string; of nil at the end
 ---@nodiscard
 function Conn:read(n) end
 
----@param ... string
+---Fails with EOF at an earlier end; err.partial is what came.
+---@param n integer
+---@return neap.Task # of a string of n bytes
+---@nodiscard
+function Conn:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer bytes before it, default 1 MiB; ETOOLARGE when there are more
+---@return neap.Task # of a string without the delimiter; of nil at the end
+---@nodiscard
+function Conn:read_until(delimiter, max) end
+
+---@param max? integer bytes, default 1 MiB; ETOOLARGE when there are more
+---@return neap.Task # of a line without "\n" or "\r\n"; of nil at the end
+---@nodiscard
+function Conn:read_line(max) end
+
+---@param max? integer bytes, default 64 MiB; ETOOLARGE when there are more
+---@return neap.Task # of a string, "" at the end
+---@nodiscard
+function Conn:read_all(max) end
+
+---@async
+---@param max? integer bytes of a line, default 1 MiB
+---@return fun(): string?
+function Conn:lines(max) end
+
+---@param ... string | number
 ---@return neap.Task # of the number of bytes
 function Conn:write(...) end
 
@@ -821,15 +953,30 @@ function Conn:shutdown() end
 ---@return neap.Task
 function Conn:close() end
 
----@return string host
----@return integer port
+---Closes with a reset, of which the peer's reads and writes fail.
+---@return neap.Task
+function Conn:reset() end
+
+---@return string host or path
+---@return integer? port
 ---@nodiscard
 function Conn:peer() end
 
----@return string host
----@return integer port
+---@return string host or path
+---@return integer? port
 ---@nodiscard
 function Conn:address() end
+
+---@param on boolean Nagle's algorithm is off
+function Conn:set_nodelay(on) end
+
+---@param on boolean
+---@param seconds? number of silence before the first probe, default 60
+function Conn:set_keepalive(on, seconds) end
+
+---@return integer # the descriptor; it stays the connection's
+---@nodiscard
+function Conn:fd() end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
