@@ -4,6 +4,10 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 #include <sys/uio.h>
 
 enum {
@@ -145,19 +149,35 @@ static int pull_in_pool(neap__file *file, size_t wanted) {
 
 #ifdef RWF_NOWAIT
 
+static ssize_t read_nowait(const neap__file *file, char *data, size_t size) {
+  struct iovec part = {data, size};
+  return preadv2(file->fd, &part, 1, (off_t)file->position, RWF_NOWAIT);
+}
+
+/* A file system in memory does not know RWF_NOWAIT, and needs none: it waits for nothing but swapped
+ * pages, as all memory does. */
+static bool lies_in_memory(const neap__file *file) {
+  struct statfs info;
+  return fstatfs(file->fd, &info) == 0 &&
+         (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
+}
+
 /* -1: it would have to wait, or cannot tell. */
 static ssize_t read_cached(neap__file *file, char *data, size_t size) {
-  struct iovec part = {data, size};
-  ssize_t n = preadv2(file->fd, &part, 1, (off_t)file->position, RWF_NOWAIT);
-  if (n < 0 && errno != EAGAIN && errno != EINTR) file->is_uncached = true;
-  return n;
+  ssize_t n = -1;
+  if (!file->is_memory) n = read_nowait(file, data, size);
+  if (n < 0 && !file->is_memory && errno != EAGAIN && errno != EINTR) {
+    file->is_memory = errno == EOPNOTSUPP && lies_in_memory(file);
+    file->is_uncached = !file->is_memory;
+  }
+  return file->is_memory ? pread(file->fd, data, size, (off_t)file->position) : n;
 }
 
 /* One read may not keep the loop for long. */
 static bool may_read_cached(neap__file *file) {
   if (file->position < 0 || file->is_uncached || file->pull.is_busy) return false;
-  if (file->burst_of != file->reader.waiting) file->burst = 0;
-  file->burst_of = file->reader.waiting;
+  if (file->burst_of != file->reader.reads) file->burst = 0;
+  file->burst_of = file->reader.reads;
   if (file->burst++ < BURST) return true;
   file->burst = 0;
   return false;

@@ -34,12 +34,13 @@ typedef struct neap__file {
   uint64_t epoch;
   neap__reader reader;
   neap__file_pull pull;
-  neap__op *writer;           /* the job that writes at the position */
-  const neap__read *burst_of; /* the read that is served on the spot, and how often in a row */
+  neap__op *writer;  /* the job that writes at the position */
+  uint64_t burst_of; /* the read that is served on the spot, and how often in a row */
   uint32_t burst;
   bool is_closing;
   bool appends;
   bool is_uncached; /* the file system cannot tell what it would have to wait for */
+  bool is_memory;   /* ... but it lies in memory anyway */
   bool unlinks_at_close;
 } neap__file;
 

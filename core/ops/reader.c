@@ -310,6 +310,7 @@ static int start_read(neap__op *op) {
   try_read(self);
   if (neap__op_is_orphan(op)) return 0;
   reader->waiting = self;
+  reader->reads++;
   int code = pull(reader, &op->error.syscall);
   if (code) reader->waiting = NULL;
   if (!code && !neap__op_is_orphan(op)) neap__op_acquire_native(op, false);

@@ -25,6 +25,7 @@ struct neap__reader {
   const neap__source *source;
   neap_loop *loop;
   neap__read *waiting; /* the pending read, or NULL */
+  uint64_t reads;      /* that had to ask the source for more, so far */
   char *buffer;        /* what has arrived and is not read: [start, end) of `capacity` */
   size_t start, end, capacity;
   const char *syscall; /* of `code` */
