@@ -5,7 +5,7 @@ local await = neap.await
 
 local function serve(conn)
   local _ <close> = conn
-  for data in function() return await(conn:read()) end do await(conn:write(data)) end
+  for data in conn do await(conn:write(data)) end
 end
 
 neap.run(function()

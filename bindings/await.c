@@ -217,7 +217,21 @@ static int give_way(lua_State *L, neapL__state *state, neapL__task *task, int in
   return lua_yieldk(L, 0, index, resumed);
 }
 
-static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int index) {
+/* The results are pushed and not kept. */
+static int resumed_own(lua_State *L, int status, lua_KContext context) {
+  neapL__state *state = neapL__state_here(L);
+  int index = (int)context;
+  const neapL__handle *handle = lua_touserdata(L, index);
+  if (neapL__current(state)->routine.reason == NEAP__WAKE_CANCEL ||
+      handle->task->status != NEAP_DONE)
+    return resumed(L, status, context);
+  int n = handle->row->push ? handle->row->push(L, state, index) : 0;
+  neapL__put_back(L, state, index);
+  return n;
+}
+
+static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int index,
+                    lua_KFunction next) {
   const neapL__handle *handle = lua_touserdata(L, index);
   if (handle->task == &task->routine.task)
     return neapL__misuse(L, "a task cannot await itself: it would never go on");
@@ -230,7 +244,7 @@ static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int in
     return give_way(L, state, task, index);
   }
   neap__routine_await(&task->routine, handle->task);
-  return lua_yieldk(L, 0, index, resumed);
+  return lua_yieldk(L, 0, index, next);
 }
 
 bool neapL__may_go_on(neapL__state *state, const neapL__task *task) {
@@ -251,17 +265,22 @@ static int await_complete(lua_State *L, neapL__state *state, neapL__task *task,
   return 1;
 }
 
-static int await_handle(lua_State *L, neapL__state *state, neapL__handle *handle, int index) {
+static int await_handle(lua_State *L, neapL__state *state, neapL__handle *handle, int index,
+                        lua_KFunction next) {
   neapL__task *task = neapL__current(state);
   if (!task || task->co.thread != L || state->is_closing || !lua_isyieldable(L))
     task = neapL__check_awaiting(L, state); /* raises */
   handle->task->flags |= NEAPL__IS_TOUCHED;
-  if (handle->task->status == NEAP_PENDING) return wait_for(L, state, task, index);
+  if (handle->task->status == NEAP_PENDING) return wait_for(L, state, task, index, next);
   return await_complete(L, state, task, handle, index);
 }
 
 int neapL__await(lua_State *L, neapL__state *state, int index) {
-  return await_handle(L, state, lua_touserdata(L, index), index);
+  return await_handle(L, state, lua_touserdata(L, index), index, resumed);
+}
+
+int neapL__await_own(lua_State *L, neapL__state *state, int index) {
+  return await_handle(L, state, lua_touserdata(L, index), index, resumed_own);
 }
 
 static int custom_done(lua_State *L, int status, lua_KContext context) {
@@ -284,7 +303,7 @@ static int await(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   neapL__handle *handle = neapL__to_handle(L, state, 1);
   if (handle && !handle->task) neapL__misuse_finalized(L);
-  if (handle) return await_handle(L, state, handle, 1);
+  if (handle) return await_handle(L, state, handle, 1, resumed);
   return await_custom(L, state);
 }
 

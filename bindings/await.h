@@ -8,6 +8,10 @@
  * `return neapL__await(L, state, 1)`. [raises] */
 int neapL__await(lua_State *L, neapL__state *state, int index);
 
+/* The same for an operation whose Task nobody else knows: its handle serves the next one then, which saves
+ * its finalizer. */
+int neapL__await_own(lua_State *L, neapL__state *state, int index);
+
 /* Raises the current task's own Cancelled, after letting the others run if it has had one before. */
 int neapL__raise_cancelled(lua_State *L, neapL__state *state);
 

@@ -36,7 +36,7 @@ int neapL__call_and_await(lua_State *L, neapL__state *state, const neapL__row *r
   neapL__start_operation(L, state, row);
   lua_replace(L, 1);
   lua_settop(L, 1);
-  return neapL__await(L, state, 1);
+  return neapL__await_own(L, state, 1);
 }
 
 int neapL__close_and_wait(lua_State *L, lua_CFunction close) {

@@ -94,25 +94,32 @@ static void start_local(lua_State *L, neapL__state *state, const neapL__row *row
   op->pin = neapL__pin(L, state);
 }
 
-/* Pushes a handle for an operation: the one that was put back, if there is one. It is taken, since what
- * is called until it is put back may run a finalizer that starts an operation too. */
-static neapL__handle *take_scratch(lua_State *L, neapL__state *state, const neapL__row *row) {
-  neapL__push_ref(L, state->scratch_ref);
+/* Pushes a handle for an operation: one that was put back, if there is one. It is taken, since what is
+ * called until it is put back may run a finalizer that starts an operation too. */
+static neapL__handle *take_handle(lua_State *L, neapL__state *state, const neapL__row *row) {
+  if (state->spares == 0) return neapL__push_handle(L, state, row, 1);
+  neapL__push_ref(L, state->spares_ref);
+  int place = (int)state->spares--;
+  lua_rawgeti(L, -1, place);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, place);
+  lua_remove(L, -2);
   neapL__handle *handle = lua_touserdata(L, -1);
-  if (!handle) {
-    lua_pop(L, 1);
-    return neapL__push_handle(L, state, row, 1);
-  }
-  lua_pushboolean(L, 0);
-  lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
   handle->row = row;
   return handle;
 }
 
-/* The handle at `index` is used again. */
-static void put_back(lua_State *L, const neapL__state *state, int index) {
+void neapL__put_back(lua_State *L, neapL__state *state, int index) {
+  neapL__handle *handle = lua_touserdata(L, index);
+  neap_task *task = handle->task;
+  handle->task = NULL;
+  neap_task_unref(task);
+  if (state->spares == NEAPL__SPARES) return;
   lua_pushvalue(L, index);
-  lua_rawseti(L, LUA_REGISTRYINDEX, state->scratch_ref);
+  neapL__push_ref(L, state->spares_ref);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, ++state->spares); /* there is room: it needs no memory */
+  lua_pop(L, 1);
 }
 
 void neapL__push_operation_error(lua_State *L, neapL__state *state, const neapL__handle *handle) {
@@ -141,13 +148,10 @@ static void push_outcome(lua_State *L, neapL__state *state, const neapL__handle 
 }
 
 /* It has ended on the spot: the Task of its outcome takes the place of its handle, on top. */
-static void replace_by_outcome(lua_State *L, neapL__state *state, neapL__handle *handle) {
+static void replace_by_outcome(lua_State *L, neapL__state *state, const neapL__handle *handle) {
   int index = lua_gettop(L);
   push_outcome(L, state, handle);
-  neap_task *task = handle->task;
-  handle->task = NULL;
-  neap_task_unref(task);
-  put_back(L, state, index);
+  neapL__put_back(L, state, index);
   lua_replace(L, index);
   lua_settop(L, index);
 }
@@ -155,7 +159,7 @@ static void replace_by_outcome(lua_State *L, neapL__state *state, neapL__handle 
 /* The operation is in its handle before its arguments are read, so that an argument error frees it: the
  * handle is garbage then. */
 static void start_native(lua_State *L, neapL__state *state, const neapL__row *row, int arguments) {
-  neapL__handle *handle = take_scratch(L, state, row);
+  neapL__handle *handle = take_handle(L, state, row);
   neap__op *op = neap__op_new(state->loop, row->kind);
   if (!op) {
     neapL__raise_memory(L);

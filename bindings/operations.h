@@ -23,6 +23,9 @@ struct neapL__row {
  * has a Task without a finalizer, which is most of its cost. [-0, +1, m] */
 void neapL__start_operation(lua_State *L, neapL__state *state, const neapL__row *row);
 
+/* Gives the handle at `index`, which nobody in Lua knows, to the next operation. [-0, +0, -] */
+void neapL__put_back(lua_State *L, neapL__state *state, int index);
+
 /* Pushes the error of the failed operation behind a handle. [-0, +1, m] */
 void neapL__push_operation_error(lua_State *L, neapL__state *state, const neapL__handle *handle);
 

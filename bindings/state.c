@@ -206,8 +206,8 @@ static void open_tables(lua_State *L, neapL__state *state) {
   state->aux = state->runner = lua_newthread(L);
   luaL_ref(L, LUA_REGISTRYINDEX);
   state->on_unobserved_ref = state->on_warning_ref = LUA_NOREF;
-  lua_pushboolean(L, 0);
-  state->scratch_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_createtable(L, NEAPL__SPARES, 0);
+  state->spares_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 neapL__state *neapL__state_open(lua_State *L) {

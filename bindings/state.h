@@ -29,7 +29,10 @@ typedef struct neapL__coroutine {
   uint32_t slot;
 } neapL__coroutine;
 
-enum { NEAPL__POOL = 1024 }; /* idle coroutines that are kept: some 1 MB */
+enum {
+  NEAPL__POOL = 1024,  /* idle coroutines that are kept: some 1 MB */
+  NEAPL__SPARES = 1024 /* idle handles of operations that are kept: some 80 KB */
+};
 
 /* A metatable: its reference, and its identity for fast checks. */
 typedef struct neapL__meta {
@@ -56,7 +59,7 @@ struct neapL__state {
   uint32_t root_locals; /* slot of the locals of what runs outside of tasks; 0: none */
 
   int done_ref;          /* a Task that is done, with no results */
-  int scratch_ref;       /* a handle for the next operation (operations.c), or false */
+  int spares_ref;        /* handles for the next operations (operations.c): 1 to `spares` */
   int rows_ref;          /* name of a queue -> its row */
   int close_signal_ref;  /* what `yield` raises in a producer whose stream is closed */
   int cancelled_ref;     /* node -> its Cancelled object */
@@ -66,6 +69,7 @@ struct neapL__state {
   int names_ref;         /* Task -> name, weak */
   int watches_ref;       /* Task -> its watch, weak (NEAP_DEBUG) */
   int on_unobserved_ref, on_warning_ref;
+  uint32_t spares;
   int streak;       /* of streak_of */
   int result_depth; /* combined tasks whose results are being made */
   int nesting;      /* resumes on top of each other */
