@@ -1,5 +1,6 @@
 --- The driver of the benches: ./dev bench [NAMES]. Each program runs in a process of its own, the
 --- peers take turns (A B C A B C ...), and what is compared was measured in the same round.
+local data = require "bench.data"
 local neap = require "neap"
 
 local lua = os.getenv("NEAP_LUA") or "lua5.4"
@@ -54,6 +55,21 @@ local function echo_peers(load)
   }
 end
 
+--- `work` and what its peers in C are given; bench/data.lua sets FOLDER and BYTES.
+local function files_peers(work)
+  local arguments = work .. ' "$FOLDER" $BYTES'
+  return {
+    { "neap", script("files", arguments) },
+    { "C that blocks", program("files_raw", arguments) },
+    { "C libuv", program("files_uv", arguments) },
+    { "luv callbacks", script("files_luv", arguments, "callbacks"), needs = "luv" },
+    { "luv + coroutines", script("files_luv", arguments, "coroutines"), needs = "luv" },
+    { "Node", script("files_node", arguments), needs = "node" },
+    { "asyncio + 4 threads", script("files_asyncio", arguments), needs = "python" },
+    { "Go", program("files_go", arguments), needs = "go", prepare = go_build("files_go") },
+  }
+end
+
 local function startup(code)
   return script("startup", lua, "-e", "'" .. code .. "'")
 end
@@ -62,7 +78,7 @@ local CROWD = "100000 0.6 0.2"
 local MILLION = "1000000 4 0.5"
 
 -- In each bench: peers in their order, `needs` what may be absent, `prepare` what to do before;
--- rows are what is shown. The first
+-- `data` what is to lie in a folder of its own (bench/data.lua); rows are what is shown. The first
 -- peer is neap; a row compares with the limit (a peer), or with a value of neap's (`base`). A row
 -- with a `limit` of its own shows these two alone; `limit_key` is that peer's value, where it goes
 -- by another name. Benches may share a name.
@@ -183,6 +199,30 @@ local benches = {
       { "p99", "p99, us" },
       { "server_cpu", "CPU time of the server for a message, ns" },
     },
+  },
+  {
+    name = "files",
+    about = "read 10 000 files of 4 KiB, 64 at a time, cached",
+    data = "small",
+    peers = files_peers("read"),
+    limit = "C that blocks",
+    rows = { { "file_us", "P9 us for each", at_most = 1.3 } },
+  },
+  {
+    name = "files",
+    about = "read 1 GiB in chunks of 64 KiB, cached",
+    data = "big",
+    peers = files_peers("sequential"),
+    limit = "C that blocks",
+    rows = { { "megabytes", "P10 MB/s", at_least = 0.6 } },
+  },
+  {
+    name = "files",
+    about = "write 10 000 new files of 4 KiB, 64 at a time, in memory",
+    data = "empty",
+    peers = files_peers("write"),
+    limit = "C that blocks",
+    rows = { { "file_us", "P11 us for each", at_most = 1.1 } },
   },
   {
     name = "deep",
@@ -328,11 +368,13 @@ local function take_turns(bench, found)
       results[peer[1]] = {}
     end
   end
+  local files <close> = bench.data and data.make(bench.data)
+  local shell = files and files.shell or ""
   for _ = 1, ROUNDS do
     for _, peer in ipairs(bench.peers) do
       local list = results[peer[1]]
       if list then
-        local values, why = measure_undisturbed(peer[2])
+        local values, why = measure_undisturbed(shell .. peer[2])
         if not values then print(("  %s: FAILED: %s"):format(peer[1], why)) end
         if values then table.insert(list, values) else results[peer[1]] = nil end
       end
