@@ -70,6 +70,18 @@ local function files_peers(work)
   }
 end
 
+local function process_peers()
+  return {
+    { "neap", script("processes") },
+    { "C libuv", program("processes_uv") },
+    { "C that blocks, no pipes", program("processes_raw") },
+    { "luv callbacks", script("processes_luv"), needs = "luv" },
+    { "Node", script("processes_node"), needs = "node" },
+    { "asyncio", script("processes_asyncio"), needs = "python" },
+    { "Go", program("processes_go"), needs = "go", prepare = go_build("processes_go") },
+  }
+end
+
 local function startup(code)
   return script("startup", lua, "-e", "'" .. code .. "'")
 end
@@ -223,6 +235,16 @@ local benches = {
     peers = files_peers("write"),
     limit = "C that blocks",
     rows = { { "file_us", "P11 us for each", at_most = 1.1 } },
+  },
+  {
+    name = "processes",
+    about = "200 processes of /bin/true, both outputs read",
+    peers = process_peers(),
+    limit = "C libuv",
+    rows = {
+      { "one_by_one", "one after the other, us for each" },
+      { "together", "16 at a time, us for each" },
+    },
   },
   {
     name = "deep",
