@@ -1,8 +1,8 @@
-/* Load for an echo server: echo_load CONNECTIONS SECONDS SERVER [ARGS...]
+/* Load for an echo server: echo_load CONNECTIONS SIZE OUTSTANDING SECONDS SERVER [ARGS...]
  *
- * Starts the server on core 0, reads `port N` from its output, and from core 1 sends 64 bytes on
- * each connection and waits for their echo, over and over. Prints requests/s, latencies and the CPU
- * time of the server for a request. */
+ * Starts the server on core 0, reads `port N` from its output, and from core 1 keeps so many
+ * messages of SIZE bytes under way on each connection: when one has come back the next one goes
+ * out. Prints messages/s, megabytes/s, latencies and the CPU time of the server for a message. */
 #include <stdio.h>
 
 #ifndef __linux__
@@ -30,17 +30,20 @@ int main(void) {
 #include <time.h>
 #include <unistd.h>
 
-enum { SIZE = 64, EVENTS = 512, SUB = 64, BUCKETS = 64 * SUB };
+enum { EVENTS = 512, SUB = 64, BUCKETS = 64 * SUB, CHUNK = 64 * 1024, RECEIVED = 256 * 1024 };
 
 typedef struct connection {
   int fd;
-  size_t received; /* of the echo that is under way */
-  uint64_t sent_at;
+  uint64_t sent, received; /* bytes */
+  uint64_t *sent_at;       /* when each message that is under way began */
 } connection;
 
+static const double WARM_UP = 0.3; /* seconds */
+
 static pid_t server;
-static uint64_t histogram[BUCKETS], requests;
-static char message[SIZE];
+static uint64_t histogram[BUCKETS], requests, bytes;
+static uint64_t size, outstanding;
+static char data[CHUNK], received[RECEIVED];
 
 static void fail(const char *what) {
   perror(what);
@@ -116,10 +119,24 @@ static int start_server(char **command) {
 
 /* ---- The load ------------------------------------------------------------------------------- */
 
-static void send_request(connection *self) {
-  self->received = 0;
-  self->sent_at = now();
-  if (send(self->fd, message, SIZE, MSG_NOSIGNAL) != SIZE) fail("send");
+/* The messages that begin among the bytes from `self->sent` to `end`. */
+static void stamp(connection *self, uint64_t end, uint64_t time) {
+  uint64_t first = (self->sent + size - 1) / size;
+  for (uint64_t i = first; i * size < end; i++) self->sent_at[i % outstanding] = time;
+}
+
+/* Sends what may be under way, as far as the socket takes it. */
+static void fill(connection *self) {
+  uint64_t end = (self->received / size + outstanding) * size;
+  while (self->sent < end) {
+    size_t length = end - self->sent < CHUNK ? (size_t)(end - self->sent) : CHUNK;
+    uint64_t time = now();
+    ssize_t n = send(self->fd, data, length, MSG_NOSIGNAL);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0) fail("send");
+    stamp(self, self->sent + (uint64_t)n, time);
+    self->sent += (uint64_t)n;
+  }
 }
 
 static void open_connection(connection *self, int port, int poll) {
@@ -131,20 +148,32 @@ static void open_connection(connection *self, int port, int poll) {
   if (connect(self->fd, (const struct sockaddr *)&name, sizeof name)) fail("connect");
   setsockopt(self->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   fcntl(self->fd, F_SETFL, O_NONBLOCK);
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = self};
+  self->sent_at = calloc(outstanding, sizeof *self->sent_at);
+  if (!self->sent_at) fail("calloc");
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = self};
   if (epoll_ctl(poll, EPOLL_CTL_ADD, self->fd, &event)) fail("epoll_ctl");
 }
 
-static void on_readable(connection *self) {
-  char data[SIZE];
-  ssize_t n = recv(self->fd, data, SIZE - self->received, 0);
-  if (n < 0 && errno == EAGAIN) return;
-  if (n <= 0) fail("the server has closed");
-  self->received += (size_t)n;
-  if (self->received < SIZE) return;
-  histogram[bucket_of(now() - self->sent_at)]++;
-  requests++;
-  send_request(self);
+static void count(connection *self, uint64_t n) {
+  uint64_t first = self->received / size, end = (self->received + n) / size, time = now();
+  for (uint64_t i = first; i < end; i++)
+    histogram[bucket_of(time - self->sent_at[i % outstanding])]++;
+  requests += end - first;
+  bytes += n;
+  self->received += n;
+  if (self->received > self->sent) fail("the server has sent more than it got");
+}
+
+/* Long messages are dropped by the kernel: copying them would only burden the load. */
+static void on_event(connection *self) {
+  int flags = size < CHUNK ? 0 : MSG_TRUNC;
+  ssize_t n;
+  do {
+    n = recv(self->fd, received, RECEIVED, flags);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) fail("the server has closed");
+    if (n > 0) count(self, (uint64_t)n);
+  } while (n == RECEIVED);
+  fill(self);
 }
 
 static void load_for(int poll, double seconds) {
@@ -152,35 +181,44 @@ static void load_for(int poll, double seconds) {
   uint64_t end = now() + (uint64_t)(seconds * 1e9);
   while (now() < end) {
     int n = epoll_wait(poll, events, EVENTS, 100);
-    for (int i = 0; i < n; i++) on_readable(events[i].data.ptr);
+    for (int i = 0; i < n; i++) on_event(events[i].data.ptr);
   }
 }
 
-static void report(double seconds, double cpu_ns) {
-  printf("requests %.1f\n", (double)requests / seconds);
+static void report(double seconds, double server_ns, double load_ns) {
+  printf("requests %.1f\nmegabytes %.2f\n", (double)requests / seconds,
+         (double)bytes / seconds / 1e6);
   printf("p50 %.2f\np99 %.2f\n", percentile(.5), percentile(.99));
-  printf("server_busy %.3f\n", cpu_ns / 1e9 / seconds);
-  printf("server_cpu %.2f\n", cpu_ns / (double)requests);
+  printf("server_busy %.3f\n", server_ns / 1e9 / seconds);
+  printf("server_cpu %.2f\n", server_ns / (double)requests);
+  printf("load_busy %.3f\n", load_ns / 1e9 / seconds);
+}
+
+static void measure(int poll, double seconds) {
+  load_for(poll, WARM_UP);
+  memset(histogram, 0, sizeof histogram);
+  requests = bytes = 0;
+  uint64_t start = now(), server_start = server_cpu();
+  uint64_t load_start = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+  load_for(poll, seconds);
+  report((double)(now() - start) / 1e9, (double)(server_cpu() - server_start),
+         (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - load_start));
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) return 2;
-  int count = atoi(argv[1]);
-  double seconds = atof(argv[2]);
-  int port = start_server(argv + 3);
-  int poll = epoll_create1(0);
-  connection *connections = calloc((size_t)count, sizeof *connections);
+  if (argc < 6) return 2;
+  int connected = atoi(argv[1]);
+  size = strtoull(argv[2], NULL, 10);
+  outstanding = strtoull(argv[3], NULL, 10);
+  if (connected < 1 || size < 1 || outstanding < 1) return 2;
+  int port = start_server(argv + 5), poll = epoll_create1(0);
+  connection *connections = calloc((size_t)connected, sizeof *connections);
   if (!connections) fail("calloc");
   pin(1);
-  memset(message, 'x', sizeof message);
-  for (int i = 0; i < count; i++) open_connection(&connections[i], port, poll);
-  for (int i = 0; i < count; i++) send_request(&connections[i]);
-  load_for(poll, 0.5);
-  memset(histogram, 0, sizeof histogram);
-  requests = 0;
-  uint64_t start = now(), cpu = server_cpu();
-  load_for(poll, seconds);
-  report((double)(now() - start) / 1e9, (double)(server_cpu() - cpu));
+  memset(data, 'x', sizeof data);
+  for (int i = 0; i < connected; i++) open_connection(&connections[i], port, poll);
+  for (int i = 0; i < connected; i++) fill(&connections[i]);
+  measure(poll, atof(argv[4]));
   kill(server, SIGKILL);
   waitpid(server, NULL, 0);
   return 0;

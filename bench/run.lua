@@ -1,11 +1,12 @@
 --- The driver of the benches: ./dev bench [NAMES]. Each program runs in a process of its own, the
 --- peers take turns (A B C A B C ...), and what is compared was measured in the same round.
+local data = require "bench.data"
 local neap = require "neap"
 
 local lua = os.getenv("NEAP_LUA") or "lua5.4"
 local build = os.getenv("NEAP_BUILD") or "build/release"
 local ROUNDS = tonumber(os.getenv("NEAP_ROUNDS")) or 5
-local BUSY = 0.9 -- of a core: a server that had less to do shared the machine
+local BUSY = 0.9 -- of its core: where neither server nor load had that, somebody else was there
 
 local function imports_uvloop(python)
   return os.execute(python .. " -c 'import uvloop' 2>/dev/null")
@@ -32,8 +33,53 @@ local function program(name, ...)
   return table.concat({ build .. "/bench/" .. name, ... }, " ")
 end
 
-local function echo(connections, server)
-  return program("echo_load", connections, "1", server)
+local function go_build(name)
+  return ("go build -o %s bench/%s.go"):format(program(name), name)
+end
+
+--- The load's arguments: connections, bytes of a message, messages under way on each, seconds.
+local function echo(load, server)
+  return program("echo_load", load, server)
+end
+
+local function echo_peers(load)
+  return {
+    { "neap", echo(load, script("echo")) },
+    { "C libuv", echo(load, program("echo_server")) },
+    { "C libuv, uv_try_write", echo(load, program("echo_server", "try")) },
+    { "luv callbacks", echo(load, script("echo_luv", "callbacks")), needs = "luv" },
+    { "luv + coroutines", echo(load, script("echo_luv", "coroutines")), needs = "luv" },
+    { "Node", echo(load, script("echo_node")), needs = "node" },
+    { "uvloop protocol", echo(load, script("echo_asyncio", "protocol")), needs = "uvloop" },
+    { "Go", echo(load, program("echo_go")), needs = "go", prepare = go_build("echo_go") },
+  }
+end
+
+--- `work` and what its peers in C are given; bench/data.lua sets FOLDER and BYTES.
+local function files_peers(work)
+  local arguments = work .. ' "$FOLDER" $BYTES'
+  return {
+    { "neap", script("files", arguments) },
+    { "C that blocks", program("files_raw", arguments) },
+    { "C libuv", program("files_uv", arguments) },
+    { "luv callbacks", script("files_luv", arguments, "callbacks"), needs = "luv" },
+    { "luv + coroutines", script("files_luv", arguments, "coroutines"), needs = "luv" },
+    { "Node", script("files_node", arguments), needs = "node" },
+    { "asyncio + 4 threads", script("files_asyncio", arguments), needs = "python" },
+    { "Go", program("files_go", arguments), needs = "go", prepare = go_build("files_go") },
+  }
+end
+
+local function process_peers()
+  return {
+    { "neap", script("processes") },
+    { "C libuv", program("processes_uv") },
+    { "C that blocks, no pipes", program("processes_raw") },
+    { "luv callbacks", script("processes_luv"), needs = "luv" },
+    { "Node", script("processes_node"), needs = "node" },
+    { "asyncio", script("processes_asyncio"), needs = "python" },
+    { "Go", program("processes_go"), needs = "go", prepare = go_build("processes_go") },
+  }
 end
 
 local function startup(code)
@@ -44,9 +90,10 @@ local CROWD = "100000 0.6 0.2"
 local MILLION = "1000000 4 0.5"
 
 -- In each bench: peers in their order, `needs` what may be absent, `prepare` what to do before;
--- rows are what is shown. The first peer is neap; a row compares with the limit (a peer), or with a
--- value of neap's (`base`). A row with a `limit` of its own shows these two alone; `limit_key` is
--- that peer's value, where it goes by another name.
+-- `data` what is to lie in a folder of its own (bench/data.lua); rows are what is shown. The first
+-- peer is neap; a row compares with the limit (a peer), or with a value of neap's (`base`). A row
+-- with a `limit` of its own shows these two alone; `limit_key` is that peer's value, where it goes
+-- by another name. Benches may share a name.
 local benches = {
   {
     name = "tasks",
@@ -119,14 +166,7 @@ local benches = {
   {
     name = "echo",
     about = "TCP echo of 64 bytes, 50 connections, server on core 0, load on core 1",
-    peers = {
-      { "neap", echo("50", script("echo")) },
-      { "C libuv", echo("50", program("echo_server")) },
-      { "C libuv, uv_try_write", echo("50", program("echo_server", "try")) },
-      { "luv callbacks", echo("50", script("echo_luv", "callbacks")), needs = "luv" },
-      { "luv + coroutines", echo("50", script("echo_luv", "coroutines")), needs = "luv" },
-      { "Node", echo("50", script("echo_node")), needs = "node" },
-    },
+    peers = echo_peers("50 64 1 1"),
     limit = "C libuv",
     rows = {
       { "requests", "P5 requests/s", at_least = 0.97 },
@@ -139,14 +179,71 @@ local benches = {
     name = "echo500",
     about = "the same over 500 connections",
     peers = {
-      { "neap", echo("500", script("echo")) },
-      { "C libuv", echo("500", program("echo_server")) },
+      { "neap", echo("500 64 1 1", script("echo")) },
+      { "C libuv", echo("500 64 1 1", program("echo_server")) },
     },
     limit = "C libuv",
     rows = {
       { "requests", "P5 requests/s", at_least = 0.97 },
       { "p99", "P5 p99, us", at_most = 1.2 },
       { "server_cpu", "CPU time of the server for a request, ns" },
+    },
+  },
+  {
+    name = "stream",
+    about = "TCP echo of messages of 64 KiB, 16 connections, 4 messages under way on each",
+    peers = echo_peers("16 65536 4 0.4"),
+    limit = "C libuv",
+    rows = {
+      { "megabytes", "P6 MB/s", at_least = 1 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a message, ns" },
+      { "server_busy", "share of its core that the server used" },
+    },
+  },
+  {
+    name = "stream",
+    about = "TCP echo of 64 bytes, 50 connections, 16 messages under way on each",
+    peers = echo_peers("50 64 16 0.4"),
+    limit = "C libuv",
+    rows = {
+      { "requests", "P6 requests/s", at_least = 0.95 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a message, ns" },
+    },
+  },
+  {
+    name = "files",
+    about = "read 10 000 files of 4 KiB, 64 at a time, cached",
+    data = "small",
+    peers = files_peers("read"),
+    limit = "C that blocks",
+    rows = { { "file_us", "P9 us for each", at_most = 1.3 } },
+  },
+  {
+    name = "files",
+    about = "read 1 GiB in chunks of 64 KiB, cached",
+    data = "big",
+    peers = files_peers("sequential"),
+    limit = "C that blocks",
+    rows = { { "megabytes", "P10 MB/s", at_least = 0.6 } },
+  },
+  {
+    name = "files",
+    about = "write 10 000 new files of 4 KiB, 64 at a time, in memory",
+    data = "empty",
+    peers = files_peers("write"),
+    limit = "C that blocks",
+    rows = { { "file_us", "P11 us for each", at_most = 1.1 } },
+  },
+  {
+    name = "processes",
+    about = "200 processes of /bin/true, both outputs read",
+    peers = process_peers(),
+    limit = "C libuv",
+    rows = {
+      { "one_by_one", "one after the other, us for each" },
+      { "together", "16 at a time, us for each" },
     },
   },
   {
@@ -172,8 +269,7 @@ local benches = {
       { "copas", script("coordination_copas"), needs = "copas" },
       { "Node", script("coordination_node"), needs = "node" },
       { "asyncio", script("coordination_asyncio"), needs = "python" },
-      { "Go", program("coordination_go"), needs = "go",
-        prepare = "go build -o " .. program("coordination_go") .. " bench/coordination_go.go" },
+      { "Go", program("coordination_go"), needs = "go", prepare = go_build("coordination_go") },
     },
     limit = "Lua coroutines",
     rows = {
@@ -233,15 +329,20 @@ local function measure(command)
   return values
 end
 
-local spare_tries = 10 -- for all benches: the whole run stays within five minutes
+local spare_tries = 10 -- for all benches: the whole run does not take much longer
+
+--- The share of its core that the busier one of server and load used; 1 where there are none.
+local function busy_share(values)
+  return math.max(values.server_busy or 1, values.load_busy or 0)
+end
 
 --- The same, once more where somebody else was using the machine: what was disturbed less.
 local function measure_undisturbed(command)
   local values, why = measure(command)
-  if not values or (values.server_busy or 1) >= BUSY or spare_tries == 0 then return values, why end
+  if not values or busy_share(values) >= BUSY or spare_tries == 0 then return values, why end
   spare_tries = spare_tries - 1
   local again = measure(command)
-  return again and again.server_busy > values.server_busy and again or values
+  return again and busy_share(again) > busy_share(values) and again or values
 end
 
 local function lua_prints(code)
@@ -289,11 +390,13 @@ local function take_turns(bench, found)
       results[peer[1]] = {}
     end
   end
+  local files <close> = bench.data and data.make(bench.data)
+  local shell = files and files.shell or ""
   for _ = 1, ROUNDS do
     for _, peer in ipairs(bench.peers) do
       local list = results[peer[1]]
       if list then
-        local values, why = measure_undisturbed(peer[2])
+        local values, why = measure_undisturbed(shell .. peer[2])
         if not values then print(("  %s: FAILED: %s"):format(peer[1], why)) end
         if values then table.insert(list, values) else results[peer[1]] = nil end
       end
