@@ -25,6 +25,15 @@ static neap__stream *of_reader(neap__reader *reader) {
   return NEAP__CONTAINER(reader, neap__stream, reader);
 }
 
+/* libuv reads a socket until it is empty, which is more than the read that was just served had asked for.
+ * Its task is about to run, and will most likely read again: until then the rest stays where it is, once.
+ * Otherwise reading would stop and start again, a call of epoll_ctl or two for each 64 KiB. */
+static bool may_wait_for_reader(neap__stream *stream) {
+  stream->skips = !stream->reader.waiting && stream->was_served;
+  stream->was_served = false;
+  return stream->skips;
+}
+
 /* libuv fills the memory and hands it to on_read before anything else happens, so one block for each
  * loop serves all its streams. */
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
@@ -32,6 +41,7 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
   neap__reader *reader = &stream->reader;
   (void)suggested;
   *buffer = uv_buf_init(NULL, 0);
+  if (may_wait_for_reader(stream)) return;
   char *block = reader->buffer ? NULL : neap__block_take(stream->loop);
   if (!block && !reader->buffer) return;
   size_t size = 0;
@@ -62,8 +72,11 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   neap_loop *loop = stream->loop;
   bool is_block = buffer->base && !stream->reader.buffer;
   bool is_kept = false;
-  if (n > 0)
+  if (n == UV_ENOBUFS && stream->skips) return;
+  if (n > 0) {
+    stream->was_served = stream->reader.waiting != NULL;
     is_kept = neap__reader_arrived(&stream->reader, buffer->base, (size_t)n, NEAP__BLOCK_SIZE);
+  }
   if (is_block && !is_kept) neap__block_give(loop, buffer->base, NEAP__BLOCK_SIZE);
   if (n < 0) end_reading(stream, (int)n);
 }

@@ -26,6 +26,8 @@ struct neap__stream {
   void (*closing)(neap__stream *stream);
   void (*release)(neap__stream *stream);
   bool is_reading; /* libuv reads */
+  bool was_served; /* the last read got its data, and no other has come yet */
+  bool skips;      /* what libuv could read now is left in the socket */
   bool is_closing, is_closed;
 };
 
