@@ -19,6 +19,15 @@ function M.table(x, name, index)
   core.argument_error(name, index, "table expected, got " .. core.type_name(x))
 end
 
+--- A string without NUL bytes. `what`: what stands before the message, or nil.
+function M.path(x, name, index, what)
+  if type(x) ~= "string" then
+    core.argument_error(name, index, (what or "") .. "string expected, got " .. core.type_name(x))
+  elseif x:find("\0", 1, true) then
+    core.argument_error(name, index, (what or "") .. "the string contains a NUL byte")
+  end
+end
+
 --- An integer of at least `least`; floats with an integer value count.
 function M.integer(x, least, name, index)
   local n = math.tointeger(x)
