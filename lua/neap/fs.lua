@@ -37,5 +37,6 @@ return {
 
   -- temporary
   mkdtemp = temporary.mkdtemp,
+  temp_file = temporary.temp_file,
   temp_dir = temporary.temp_dir,
 }

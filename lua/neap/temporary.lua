@@ -33,6 +33,33 @@ function M.mkdtemp(prefix)
   return core.fs.mkdtemp(full_prefix(prefix))
 end
 
+-- Files that are removed at the end.
+
+local FILE_MODE = "600"
+local MAX_TRIES = 100
+
+--- A file that nobody has made before; with a new name where somebody has.
+local new_file = core.async(function(prefix, mode)
+  local opts = { mode = mode, unlink_at_close = true }
+  for try = 1, MAX_TRIES do
+    local path = ("%s%016x"):format(prefix, math.random(0))
+    local ok, file = core.pcall(core.await, core.fs.open(path, "w+x", opts))
+    if ok then return file end
+    if file.code ~= "EEXIST" or try == MAX_TRIES then error(file, 0) end
+  end
+end)
+
+--- Makes a file that is removed when it is closed, open for reading and writing: a Task of a File.
+---@param opts? { prefix: string?, dir: string?, mode: (integer | string)? } mode: default "600"
+---@return neap.Task
+---@nodiscard
+function M.temp_file(opts)
+  local prefix = prefix_of(opts, "temp_file")
+  local mode = opts and opts.mode
+  if mode ~= nil then check.file_mode(mode, "temp_file", 1, "option 'mode': ") end
+  return new_file(prefix, mode or FILE_MODE)
+end
+
 -- Directories that are removed at the end.
 
 ---@class neap.TempDir

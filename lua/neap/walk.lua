@@ -14,6 +14,9 @@ local function options_of(opts)
         name, core.type_name(opts[name])))
     end
   end
+  if opts.follow ~= nil and type(opts.follow) ~= "boolean" then
+    core.argument_error("walk", 2, "option 'follow': a boolean expected")
+  end
   local max_depth = opts.max_depth
   if max_depth ~= nil and max_depth ~= math.huge then check.integer(max_depth, 1, "walk", 2) end
   return opts
