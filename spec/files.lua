@@ -1,4 +1,5 @@
--- What the specs of neap.fs share: a temporary directory for each `it`, and what is expected of errors.
+-- What the specs of neap.fs share: a temporary directory for each `it`, and what is expected of
+-- errors.
 local assert = require "luassert"
 local h = require "spec.helper"
 local support = require "spec.support"
@@ -59,7 +60,8 @@ function M.fails(code, syscall, path, dest, task)
   assert.equal(dest, err.dest)
   local text = tostring(err)
   assert.is_truthy(text:find(path, 1, true), text)
-  if dest then assert.is_truthy(text:find("'" .. path .. "' -> '" .. dest .. "'", 1, true), text) end
+  local both = dest and ("'%s' -> '%s'"):format(path, dest)
+  if both then assert.is_truthy(text:find(both, 1, true), text) end
   assert.is_nil(text:find("\n", 1, true))
   return err
 end
