@@ -33,10 +33,21 @@ function M.mkdtemp(prefix)
   return core.fs.mkdtemp(full_prefix(prefix))
 end
 
+--- What was just made, unless whoever wanted it was cancelled meanwhile: then it is undone.
+local function keep(made, undo)
+  if core.is_cancelling() then
+    core.shield(undo, made)
+    core.checkpoint()
+  end
+  return made
+end
+
 -- Files that are removed at the end.
 
 local FILE_MODE = "600"
 local MAX_TRIES = 100
+
+local function close(file) core.await(file:close()) end
 
 --- A file that nobody has made before; with a new name where somebody has.
 local new_file = core.async(function(prefix, mode)
@@ -44,7 +55,7 @@ local new_file = core.async(function(prefix, mode)
   for try = 1, MAX_TRIES do
     local path = ("%s%016x"):format(prefix, math.random(0))
     local ok, file = core.pcall(core.await, core.fs.open(path, "w+x", opts))
-    if ok then return file end
+    if ok then return keep(file, close) end
     if file.code ~= "EEXIST" or try == MAX_TRIES then error(file, 0) end
   end
 end)
@@ -70,9 +81,7 @@ TempDir.__name = "neap.TempDir"
 TempDir.__metatable = false
 
 local function remove(path)
-  core.shield(function()
-    core.await(core.fs.remove(path, { recursive = true, missing_ok = true }))
-  end)
+  core.await(core.fs.remove(path, { recursive = true, missing_ok = true }))
 end
 
 --- Removes it with all that is in it: a Task. In a cancelled scope, too, and whether or not the
@@ -81,15 +90,14 @@ end
 function methods:close()
   local closing = self.closing
   if not closing or closing:status() == "failed" then
-    closing = core.background(remove, self.path)
+    closing = core.background(core.shield, remove, self.path)
     self.closing = closing
   end
   return closing
 end
 
 function TempDir:__close()
-  local closing = self:close()
-  core.shield(function() core.await(closing) end)
+  core.shield(core.await, self:close())
 end
 
 function TempDir:__tostring()
@@ -97,7 +105,8 @@ function TempDir:__tostring()
 end
 
 local new_directory = core.async(function(prefix)
-  return setmetatable({ path = core.await(core.fs.mkdtemp(prefix)) }, TempDir)
+  local path = keep(core.await(core.fs.mkdtemp(prefix)), remove)
+  return setmetatable({ path = path }, TempDir)
 end)
 
 --- Makes a directory that is removed when it is closed: a Task of a TempDir, whose path is .path.
