@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #ifdef __linux__
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -102,8 +103,6 @@ enum {
   SPOT_COST = 4096       /* of a read, in bytes that are read meanwhile */
 };
 
-enum { TMPFS = 0x01021994, RAMFS = (int)0x858458f6 };
-
 static int open_cached(neap_loop *loop, const char *path) {
   struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_CACHED};
   int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
@@ -115,7 +114,7 @@ static int open_cached(neap_loop *loop, const char *path) {
 static bool is_in_memory(int fd) {
   struct statfs info;
   if (fstatfs(fd, &info)) return false;
-  return (int)info.f_type == TMPFS || (int)info.f_type == RAMFS;
+  return info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC;
 }
 
 static ssize_t read_cached(neap_loop *loop, int fd, const struct stat *info, neap__fs *fs) {
