@@ -29,6 +29,7 @@ void neapL__push_core_error(lua_State *L, neapL__state *state, const neap_error 
   neapL__push_new_error(L, state, neap_error_name(error->code), message);
   set_string(L, "syscall", error->syscall);
   set_string(L, "path", error->path);
+  set_string(L, "dest", error->dest);
   set_string(L, "address", error->address);
   if (!error->cause) return;
   neapL__push_core_error(L, state, error->cause);
@@ -67,11 +68,13 @@ static int push_field(lua_State *L, const char *field, const char *before, const
 static int error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
+  luaL_checkstack(L, 32, "the text of an error");
   int n = push_field(L, "where", "", ": ");
   n += push_field(L, "code", "", ": ");
   n += push_field(L, "message", "", "");
   n += push_field(L, "syscall", ", ", "");
   n += push_field(L, "path", " '", "'");
+  n += push_field(L, "dest", " -> '", "'");
   n += push_field(L, "address", " ", "");
   n += push_field(L, "reason", ": ", "");
   lua_concat(L, n);

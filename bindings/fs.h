@@ -7,4 +7,7 @@
 /* Adds the table `fs` to the table on top. [-0, +0, m] */
 void neapL__register_fs(lua_State *L);
 
+/* Pushes the table of what is known of a file. [-0, +1, m] */
+void neapL__push_stat(lua_State *L, const uv_stat_t *stat);
+
 #endif

@@ -36,10 +36,11 @@ void neap__loop_turns(neap_loop *loop) {
   int runs = 0;
   assert(!loop->is_turning);
   loop->is_turning = true;
+  loop->spot_cost = 0;
   for (int turn = 0; turn < NEAP__TURNS_PER_POLL && runs < NEAP__RUNS_PER_POLL; turn++) {
     runs += run_batch(loop);
     if (loop->timers.count > 0) neap__timers_fire(&loop->timers, neap__loop_now(loop));
-    if (!loop->ready.head) break;
+    if (!loop->ready.head || loop->spot_cost >= NEAP__SPOT_COST_PER_POLL) break;
   }
   loop->is_turning = false;
 }

@@ -48,6 +48,8 @@ struct neap_loop {
   size_t jobs;       /* operations in the thread pool: they end by themselves */
   size_t scopes;     /* open explicit scopes */
   size_t holds;
+  uint64_t memory_device; /* the last file system seen whose files are memory; 0: none */
+  size_t spot_cost; /* of the files that were read on this thread since the last look at I/O */
   uv_timer_t alarm; /* wakes libuv for the next deadline; holds a reference only while armed */
   uv_prepare_t prepare;
   uv_check_t check;
@@ -57,6 +59,7 @@ struct neap_loop {
   bool is_settling, is_freeing;
   bool is_turning;
   bool is_closing;
+  bool reads_in_pool; /* the system cannot read files without waiting; and for tests */
 };
 
 enum {
@@ -64,7 +67,10 @@ enum {
    * libuv has nothing to look at, and a system call where it has. */
   NEAP__TURNS_PER_POLL = 32,
   /* ... and no more than this many runs, so that I/O is not late when turns are long. */
-  NEAP__RUNS_PER_POLL = 1024
+  NEAP__RUNS_PER_POLL = 1024,
+  /* ... and no more than this many bytes of files, each counted with 4 KiB more, that are read without
+   * a thread of the pool: 256 files of 4 KiB take 1 ms. */
+  NEAP__SPOT_COST_PER_POLL = 2 * 1024 * 1024
 };
 
 static inline double neap__loop_now(neap_loop *loop) {

@@ -74,6 +74,7 @@ struct neap_error {
   const char *message;     /* NULL: neap_error_message(code) */
   const char *syscall;     /* the call that failed, for instance "open" */
   const char *path;        /* the file that it concerned */
+  const char *dest;        /* the second one of a call that has two */
   const char *address;     /* the network address that it concerned, "host:port" */
   const neap_error *cause; /* what led to this error */
 };

@@ -2,6 +2,8 @@
 
 #include "ops/fs.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char path[] = "/tmp/neap_test_fs_XXXXXX";
@@ -20,19 +22,26 @@ static void make_file(size_t size) {
   CHECK(fd >= 0 && close(fd) == 0);
 }
 
+/* As on a system that cannot read without waiting. */
+static neap_loop *open_pooled(bench *b) {
+  neap_loop *loop = bench_open(b);
+  loop->reads_in_pool = true;
+  return loop;
+}
+
 static neap_task *read_file(neap_loop *loop, const char *name) {
   neap_task *task = NULL;
   CHECK(neap_fs_read_file(loop, name, &task) == 0);
   return task;
 }
 
-static void check_read(size_t size) {
+static void check_read_by(bool in_pool, size_t size) {
   bench b;
-  neap_loop *loop = bench_open(&b);
+  neap_loop *loop = in_pool ? open_pooled(&b) : bench_open(&b);
   size_t got = 99;
   make_file(size);
   neap_task *task = read_file(loop, path);
-  CHECK(neap_fs_data(task, &got) == NULL); /* not yet */
+  CHECK(!in_pool || neap_fs_data(task, &got) == NULL); /* not yet */
   CHECK(neap_loop_run(loop, task) == 0);
   const char *data = neap_fs_data(task, &got);
   CHECK(data != NULL && got == size);
@@ -41,6 +50,11 @@ static void check_read(size_t size) {
   CHECK(end_status(task) == NEAP_DONE);
   unlink(path);
   bench_close_idle(&b);
+}
+
+static void check_read(size_t size) {
+  check_read_by(true, size);
+  check_read_by(false, size);
 }
 
 TEST(a_file_is_read) {
@@ -103,7 +117,7 @@ TEST(a_read_in_a_cancelled_scope_has_no_effect) {
 
 TEST(a_cancelled_read_is_discarded_when_its_job_has_ended) {
   bench b;
-  neap_loop *loop = bench_open(&b);
+  neap_loop *loop = open_pooled(&b);
   neap_task *task = read_file(loop, "/etc/passwd");
   CHECK(neap_task_cancel(task));
   CHECK(neap_task_status(task) == NEAP_CANCELLED);
@@ -126,7 +140,7 @@ TEST(jobs_that_wait_for_a_thread_are_taken_off_the_queue) {
 
 TEST(the_loop_closes_while_files_are_read) {
   bench b;
-  neap_loop *loop = bench_open(&b);
+  neap_loop *loop = open_pooled(&b);
   neap_task *held = read_file(loop, "/etc/passwd");
   for (int i = 0; i < 50; i++) neap_task_unref(read_file(loop, "/etc/passwd"));
   neap_loop_close(loop);
@@ -148,9 +162,7 @@ TEST(data_stays_readable_after_the_loop_has_closed) {
   CHECK(atomic_load(&b.memory.live) == 0);
 }
 
-TEST(each_failing_allocation_of_a_read_is_an_error) {
-  bench b;
-  neap_loop *loop = bench_open(&b);
+static void check_failing_allocations(neap_loop *loop) {
   bool fired = true;
   for (unsigned long n = 1; fired && n < 20; n++) {
     neap_task *task = NULL;
@@ -163,5 +175,103 @@ TEST(each_failing_allocation_of_a_read_is_an_error) {
     CHECK(end_status(task) == (fired ? NEAP_FAILED : NEAP_DONE));
   }
   CHECK(!fired);
+}
+
+TEST(each_failing_allocation_of_a_read_is_an_error) {
+  bench b;
+  check_failing_allocations(bench_open(&b));
   bench_close_idle(&b);
+  check_failing_allocations(open_pooled(&b));
+  bench_close_idle(&b);
+}
+
+/* ---- Read on the loop's thread -------------------------------------------------------------- */
+
+/* Whether a file of `size` bytes that is cached is. */
+static bool reads_on_the_spot(size_t size) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(size);
+  neap_task *task = read_file(loop, path);
+  bool is_done = neap_task_status(task) == NEAP_DONE;
+  CHECK(neap_loop_run(loop, task) == 0);
+  neap_task_unref(task);
+  bench_close_idle(&b);
+  unlink(path);
+  return is_done;
+}
+
+TEST(a_small_cached_file_is_there_at_once) {
+  if (!reads_on_the_spot(4096)) return; /* an old kernel, or another system */
+  CHECK(reads_on_the_spot(65536));
+  CHECK(!reads_on_the_spot(65537)); /* not a large one */
+}
+
+/* After 2 MiB the loop looks at its I/O; those that come later wait for that. */
+TEST(reads_on_the_spot_give_way) {
+  bench b;
+  neap_task *tasks[1000];
+  int done = 0;
+  if (!reads_on_the_spot(4096)) return;
+  make_file(4096);
+  neap_loop *loop = bench_open(&b);
+  for (int i = 0; i < 1000; i++) {
+    tasks[i] = read_file(loop, path);
+    done += neap_task_status(tasks[i]) == NEAP_DONE;
+  }
+  CHECK(done == 256);
+  CHECK(neap_task_cancel(tasks[500]));
+  CHECK(neap_task_status(tasks[500]) == NEAP_CANCELLED);
+  for (int i = 0; i < 1000; i++) {
+    CHECK(neap_loop_run(loop, tasks[i]) == 0);
+    CHECK(end_status(tasks[i]) == (i == 500 ? NEAP_CANCELLED : NEAP_DONE));
+  }
+  bench_close_idle(&b);
+  unlink(path);
+}
+
+TEST(the_loop_closes_while_reads_wait_for_their_turn) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  for (int i = 0; i < 1000; i++) neap_task_unref(read_file(loop, "/etc/passwd"));
+  neap_loop_close(loop);
+  CHECK(atomic_load(&b.memory.live) == 0);
+}
+
+/* ---- Named pipes: nothing waits for a writer but the pool ---------------------------------------- */
+
+static void make_pipe(void) {
+  make_file(0);
+  unlink(path);
+  CHECK(mkfifo(path, 0600) == 0);
+}
+
+TEST(a_named_pipe_is_read_when_its_writer_comes) {
+  bench b;
+  size_t size = 0;
+  neap_loop *loop = bench_open(&b);
+  make_pipe();
+  neap_task *task = read_file(loop, path);
+  CHECK(neap_task_status(task) == NEAP_PENDING);
+  int writer = open(path, O_WRONLY); /* comes back when there is a reader */
+  CHECK(write(writer, "text", 4) == 4 && close(writer) == 0);
+  CHECK(neap_loop_run(loop, task) == 0);
+  const char *data = neap_fs_data(task, &size);
+  CHECK(data && size == 4 && memcmp(data, "text", 4) == 0);
+  neap_task_unref(task);
+  bench_close_idle(&b);
+  unlink(path);
+}
+
+TEST(a_read_of_a_pipe_without_a_writer_can_be_cancelled) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_pipe();
+  neap_task *task = read_file(loop, path);
+  for (int i = 0; i < 3; i++) neap_loop_step(loop);
+  CHECK(neap_task_cancel(task));
+  while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
+  CHECK(end_status(task) == NEAP_CANCELLED);
+  bench_close_idle(&b);
+  unlink(path);
 }

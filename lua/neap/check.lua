@@ -19,6 +19,24 @@ function M.table(x, name, index)
   core.argument_error(name, index, "table expected, got " .. core.type_name(x))
 end
 
+--- A string without NUL bytes. `what`: what stands before the message, or nil.
+function M.path(x, name, index, what)
+  if type(x) ~= "string" then
+    core.argument_error(name, index, (what or "") .. "string expected, got " .. core.type_name(x))
+  elseif x:find("\0", 1, true) then
+    core.argument_error(name, index, (what or "") .. "the string contains a NUL byte")
+  end
+end
+
+--- Permissions: an integer, "644" or "rw-r--r--".
+function M.file_mode(x, name, index, what)
+  local text = type(x) == "string" and x or math.type(x) == "integer" and ("%o"):format(x) or ""
+  if text:find("^[0-7][0-7]?[0-7]?[0-7]?$") then return end
+  if text:find("^[r-][w-][x-][r-][w-][x-][r-][w-][x-]$") then return end
+  core.argument_error(name, index, (what or "")
+    .. 'a file mode (an integer, "644" or "rw-r--r--") expected')
+end
+
 --- An integer of at least `least`; floats with an integer value count.
 function M.integer(x, least, name, index)
   local n = math.tointeger(x)

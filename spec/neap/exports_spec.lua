@@ -198,6 +198,7 @@ local objects = {
   Ticker = { "time", "neap.every", function() return neap.every(1) end },
   Clock = { "testing-clock", nil, function() return neap.test_clock() end, variable = "clock" },
   File = { "fs", "File", open_file },
+  TempDir = { "fs", "TempDir", function() return await(neap.fs.temp_dir()) end },
   Conn = { "net", "Conn", connect },
   Server = { "net", "Server", function() return await(neap.net.listen("127.0.0.1", 0)) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },

@@ -96,7 +96,7 @@ describe("neap.fs.read_file", function()
   end))
 
   it("[C13] cancelled by someone else raises ECANCELLED", h.run(function()
-    local read = fs.read_file(given("file", "content"))
+    local read = fs.read_file(given("large", MEBIBYTE))
     assert.is_true(read:cancel("mine"))
     h.raises("ECANCELLED", await, read)
     drain_pool()
@@ -113,7 +113,7 @@ describe("neap.fs.read_file", function()
   end))
 
   it("[C20] releases descriptors that arrive after a cancellation", h.run(function()
-    local path = given("file", "content")
+    local path = given("large", MEBIBYTE)
     local before = support.open_descriptors()
     for _ = 1, 50 do
       fs.read_file(path):cancel("enough")

@@ -735,11 +735,28 @@ local fs = {}
 ---@nodiscard
 function fs.read_file(path) end
 
+---Permissions: an integer, "644" or "rw-r--r--".
+---@alias neap.fs.Mode integer | string
+
 ---Creates or replaces.
 ---@param path string
 ---@param data string
+---@param opts? { mode?: neap.fs.Mode, atomic?: boolean, sync?: boolean } mode: of a new file
 ---@return neap.Task
-function fs.write_file(path, data) end
+function fs.write_file(path, data, opts) end
+
+---Creates, or writes behind what is there.
+---@param path string
+---@param data string
+---@param opts? { mode?: neap.fs.Mode, sync?: boolean } mode: of a new file
+---@return neap.Task
+function fs.append_file(path, data, opts) end
+
+---@param from string
+---@param to string
+---@param opts? { overwrite?: boolean } default true
+---@return neap.Task
+function fs.copy_file(from, to, opts) end
 
 ---@class neap.fs.Entry
 ---@field name string
@@ -749,6 +766,157 @@ function fs.write_file(path, data) end
 ---@return neap.Task # of neap.fs.Entry[], sorted by name
 ---@nodiscard
 function fs.list(path) end
+
+---@class neap.fs.WalkEntry: neap.fs.Entry
+---@field path string
+---@field depth integer 1 for what is in the directory itself
+
+---@class neap.fs.WalkOptions
+---@field follow? boolean enter what links point to
+---@field max_depth? integer
+---@field filter? fun(entry: neap.fs.WalkEntry): boolean? false: neither it nor what is below
+---@field on_error? fun(err: any, path: string) instead of raising what a directory's reading raised
+
+---An iterator of neap.fs.WalkEntry, parents first, sorted by name.
+---@param path string
+---@param opts? neap.fs.WalkOptions
+---@return neap.Stream
+---@return nil
+---@return nil
+---@return neap.Stream closing
+---@nodiscard
+function fs.walk(path, opts) end
+
+---@param path string
+---@param opts? { mode?: neap.fs.Mode, parents?: boolean }
+---@return neap.Task
+function fs.mkdir(path, opts) end
+
+---A link is removed, never followed.
+---@param path string
+---@param opts? { recursive?: boolean, missing_ok?: boolean }
+---@return neap.Task
+function fs.remove(path, opts) end
+
+---@param from string
+---@param to string
+---@return neap.Task
+function fs.rename(from, to) end
+
+---@param target string
+---@param path string
+---@return neap.Task
+function fs.link(target, path) end
+
+---@param target string any text
+---@param path string
+---@return neap.Task
+function fs.symlink(target, path) end
+
+---@param path string
+---@return neap.Task # of a string
+---@nodiscard
+function fs.readlink(path) end
+
+---@param path string
+---@return neap.Task # of a string
+---@nodiscard
+function fs.realpath(path) end
+
+---@class neap.fs.Stat
+---@field type "file" | "directory" | "link" | "fifo" | "socket" | "char" | "block" | "unknown"
+---@field size integer
+---@field mode integer permissions
+---@field uid integer
+---@field gid integer
+---@field dev integer
+---@field rdev integer
+---@field ino integer
+---@field nlink integer
+---@field blksize integer
+---@field blocks integer
+---@field atime number
+---@field mtime number
+---@field ctime number
+---@field birthtime? number
+
+---@param path string
+---@return neap.Task # of a neap.fs.Stat
+---@nodiscard
+function fs.stat(path) end
+
+---@param path string
+---@return neap.Task # of a neap.fs.Stat
+---@nodiscard
+function fs.lstat(path) end
+
+---@class neap.fs.Statfs
+---@field type integer
+---@field bsize integer
+---@field blocks integer
+---@field bfree integer
+---@field bavail integer
+---@field files integer
+---@field ffree integer
+
+---@param path string
+---@return neap.Task # of a neap.fs.Statfs
+---@nodiscard
+function fs.statfs(path) end
+
+---@param path string
+---@param mode? string letters of "rwx"; none: whether it is there
+---@return neap.Task # of a boolean
+---@nodiscard
+function fs.access(path, mode) end
+
+---@param path string
+---@param mode neap.fs.Mode
+---@return neap.Task
+function fs.chmod(path, mode) end
+
+---@param path string
+---@param uid? integer nil: as it is
+---@param gid? integer
+---@param opts? { follow?: boolean } default true
+---@return neap.Task
+function fs.chown(path, uid, gid, opts) end
+
+---@param path string
+---@param atime? number nil: now
+---@param mtime? number
+---@param opts? { follow?: boolean } default true
+---@return neap.Task
+function fs.utime(path, atime, mtime, opts) end
+
+---@param path string
+---@param size? integer default 0
+---@return neap.Task
+function fs.truncate(path, size) end
+
+---@param prefix? string with a slash: where it says; else in TMPDIR or /tmp
+---@return neap.Task # of a string
+---@nodiscard
+function fs.mkdtemp(prefix) end
+
+---Open for reading and writing; removed when it is closed.
+---@param opts? { prefix?: string, dir?: string, mode?: neap.fs.Mode }
+---@return neap.Task # of a neap.File
+---@nodiscard
+function fs.temp_file(opts) end
+
+---@class neap.TempDir
+---@field path string
+local TempDir = {}
+
+---@return neap.Task
+function TempDir:close() end
+
+---Removed with all that is in it when it is closed.
+---@param opts? { prefix?: string, dir?: string }
+---@return neap.Task # of a neap.TempDir
+---@nodiscard
+function fs.temp_dir(opts) end
 
 ---@param path string
 ---@param mode? string "r" (default), "w", "a", "r+", "w+", "a+"; with "x" to create it only
