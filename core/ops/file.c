@@ -352,11 +352,16 @@ static int start_job(neap__op *op, int (*run)(neap__job *), void (*finish)(neap_
 }
 
 /* A descriptor that arrives after a cancellation is released at once. */
-static void finish_open(neap__job *job) {
-  neap__file_op *self = of_job(job);
-  if (!neap__op_is_orphan(&job->op) || self->fd < 0) return;
+/* Nobody has taken what was opened. */
+static void discard(neap__file_op *self) {
+  if (self->fd < 0) return;
+  if (self->unlinks_at_close) unlink(self->path);
   close(self->fd);
   self->fd = -1;
+}
+
+static void finish_open(neap__job *job) {
+  if (neap__op_is_orphan(&job->op)) discard(of_job(job));
 }
 
 static int start_open(neap__op *op) {
@@ -482,7 +487,7 @@ void neap__file_release(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__job *job = &self->job;
   bool is_open = neap__op_kind_of(op) == &neap__file_open_kind;
-  if (is_open && job->run && self->fd >= 0) close(self->fd); /* nobody took it */
+  if (is_open && job->run) discard(self);
   neap__job_free(job, self->data);
   neap__memory_free(&op->task.loop->memory, self->path);
   if (self->file) neap__file_unref(self->file);

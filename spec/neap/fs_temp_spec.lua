@@ -1,5 +1,6 @@
 local files = require "spec.files"
 local h = require "spec.helper"
+local support = require "spec.support"
 local lfs = require "lfs"
 local neap = require "neap"
 
@@ -153,6 +154,19 @@ describe("neap.fs.temp_file", function()
     local a <close> = await(temp_file())
     local b <close> = await(temp_file())
     assert.not_equal(a:path(), b:path())
+  end))
+
+  it("[C20] leaves nothing when its making is cancelled", h.run(function()
+    local before = support.open_descriptors()
+    for i = 1, 20 do
+      local task = temp_file()
+      for _ = 1, i % 4 do await(neap.yield()) end
+      if not task:cancel() then await(await(task):close()) end
+      await(neap.settle(task))
+    end
+    files.drain_pool()
+    assert.same({}, files.names())
+    assert.equal(before, support.open_descriptors())
   end))
 
   it("[S50] fails with ENOENT in a missing directory", h.run(function()
