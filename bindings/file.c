@@ -1,6 +1,7 @@
 #include "file.h"
 
 #include "error.h"
+#include "fs.h"
 #include "options.h"
 #include "reading.h"
 
@@ -200,12 +201,38 @@ static void read_sync(lua_State *L, neap__op *op) {
   use_file(L, op)->is_data_only = neapL__option_boolean(L, 2, "data", false);
 }
 
+/* file:stat() -> Task<table> */
+static void read_stat(lua_State *L, neap__op *op) {
+  use_file(L, op);
+}
+
+static int push_stat(lua_State *L, neapL__state *state, int index) {
+  (void)state;
+  neapL__push_stat(L, &((const neap__file_stat *)neapL__op_at(L, index))->stat);
+  return 1;
+}
+
+/* file:chmod(mode) -> Task */
+static void read_chmod(lua_State *L, neap__op *op) {
+  use_file(L, op)->mode = neapL__check_file_mode(L, 2);
+}
+
+/* file:utime(atime?, mtime?) -> Task */
+static void read_utime(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  self->times[0] = neapL__check_time(L, 2);
+  self->times[1] = neapL__check_time(L, 3);
+}
+
 static const neapL__row rows[] = {
     {"write", &neap__file_write_kind, read_write, push_size, add_written},
     {"write_at", &neap__file_write_at_kind, read_write_at, push_size, add_written},
     {"read_at", &neap__file_read_at_kind, read_read_at, push_read_at, NULL},
     {"truncate", &neap__file_truncate_kind, read_truncate, NULL, NULL},
     {"sync", &neap__file_sync_kind, read_sync, NULL, NULL},
+    {"stat", &neap__file_stat_kind, read_stat, push_stat, NULL},
+    {"chmod", &neap__file_chmod_kind, read_chmod, NULL, NULL},
+    {"utime", &neap__file_utime_kind, read_utime, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -132,7 +132,7 @@ static void read_chown(lua_State *L, neap__op *op) {
 }
 
 /* nil: now. What a time of the system can hold. */
-static double check_time(lua_State *L, int index) {
+double neapL__check_time(lua_State *L, int index) {
   const double most = 9e15;
   if (lua_isnil(L, index)) return NAN;
   double seconds = luaL_checknumber(L, index);
@@ -144,8 +144,8 @@ static double check_time(lua_State *L, int index) {
 static void read_utime(lua_State *L, neap__op *op) {
   neap__fs *fs = fs_of(op);
   read_path(L, op);
-  fs->to.times[0] = check_time(L, 2);
-  fs->to.times[1] = check_time(L, 3);
+  fs->to.times[0] = neapL__check_time(L, 2);
+  fs->to.times[1] = neapL__check_time(L, 3);
   fs->flags = option_follow(L, 4);
 }
 

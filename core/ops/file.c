@@ -3,11 +3,6 @@
 #include "syscall.h"
 
 #include <string.h>
-#include <sys/stat.h>
-#ifdef __linux__
-#include <linux/magic.h>
-#include <sys/vfs.h>
-#endif
 #include <sys/uio.h>
 
 enum {
@@ -154,20 +149,12 @@ static ssize_t read_nowait(const neap__file *file, char *data, size_t size) {
   return preadv2(file->fd, &part, 1, (off_t)file->position, RWF_NOWAIT);
 }
 
-/* A file system in memory does not know RWF_NOWAIT, and needs none: it waits for nothing but swapped
- * pages, as all memory does. */
-static bool lies_in_memory(const neap__file *file) {
-  struct statfs info;
-  return fstatfs(file->fd, &info) == 0 &&
-         (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
-}
-
 /* -1: it would have to wait, or cannot tell. */
 static ssize_t read_cached(neap__file *file, char *data, size_t size) {
   ssize_t n = -1;
   if (!file->is_memory) n = read_nowait(file, data, size);
   if (n < 0 && !file->is_memory && errno != EAGAIN && errno != EINTR) {
-    file->is_memory = errno == EOPNOTSUPP && lies_in_memory(file);
+    file->is_memory = errno == EOPNOTSUPP && neap__is_in_memory(file->fd);
     file->is_uncached = !file->is_memory;
   }
   return file->is_memory ? pread(file->fd, data, size, (off_t)file->position) : n;
@@ -335,6 +322,27 @@ static int run_truncate(neap__job *job) {
   return code ? neap__job_fail(job, "ftruncate") : 0;
 }
 
+static int run_stat(neap__job *job) {
+  neap__file_stat *self = (neap__file_stat *)job;
+  uv_fs_t request;
+  int code = uv_fs_fstat(NULL, &request, self->op.fd, NULL);
+  if (code) job->op.error.syscall = "fstat";
+  self->stat = request.statbuf;
+  uv_fs_req_cleanup(&request);
+  return code;
+}
+
+static int run_chmod(neap__job *job) {
+  const neap__file_op *self = of_job(job);
+  return fchmod(self->fd, (mode_t)self->mode) ? neap__job_fail(job, "fchmod") : 0;
+}
+
+static int run_utime(neap__job *job) {
+  const neap__file_op *self = of_job(job);
+  struct timespec times[2] = {neap__timespec(self->times[0]), neap__timespec(self->times[1])};
+  return futimens(self->fd, times) ? neap__job_fail(job, "futimens") : 0;
+}
+
 static int run_close(neap__job *job) {
   const neap__file_op *self = of_job(job);
   if (self->unlinks_at_close) unlink(self->file->path);
@@ -393,7 +401,7 @@ static int start_on_file(neap__op *op, int (*run)(neap__job *), void (*finish)(n
   return code;
 }
 
-int neap__file_start(neap__op *op, int (*run)(neap__job *)) {
+static int start_plain(neap__op *op, int (*run)(neap__job *)) {
   return start_on_file(op, run, finish_on_file);
 }
 
@@ -423,13 +431,13 @@ static int start_write(neap__op *op) {
 }
 
 static int start_write_at(neap__op *op) {
-  return neap__file_start(op, run_write);
+  return start_plain(op, run_write);
 }
 
 static int start_read_at(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   self->data = neap__job_resize(&self->job, NULL, self->size ? self->size : 1);
-  return self->data ? neap__file_start(op, run_read_at) : UV_ENOMEM;
+  return self->data ? start_plain(op, run_read_at) : UV_ENOMEM;
 }
 
 static void finish_seek(neap__job *job) {
@@ -446,7 +454,19 @@ static int start_seek_end(neap__op *op) {
 }
 
 static int start_sync(neap__op *op) {
-  return neap__file_start(op, run_sync);
+  return start_plain(op, run_sync);
+}
+
+static int start_stat(neap__op *op) {
+  return start_plain(op, run_stat);
+}
+
+static int start_chmod(neap__op *op) {
+  return start_plain(op, run_chmod);
+}
+
+static int start_utime(neap__op *op) {
+  return start_plain(op, run_utime);
 }
 
 static int start_truncate(neap__op *op) {
@@ -454,7 +474,7 @@ static int start_truncate(neap__op *op) {
   if (self->position < 0) self->position = neap__file_position(self->file);
   if (self->position < 0 && !self->file->is_closing)
     return neap__op_fail(op, "ftruncate", UV_ESPIPE);
-  return neap__file_start(op, run_truncate);
+  return start_plain(op, run_truncate);
 }
 
 /* A close that was taken off the pool's queue before it ran must still close. */
@@ -483,7 +503,7 @@ static int start_close(neap__op *op) {
   return 0;
 }
 
-void neap__file_release(neap__op *op) {
+static void release(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__job *job = &self->job;
   bool is_open = neap__op_kind_of(op) == &neap__file_open_kind;
@@ -493,17 +513,20 @@ void neap__file_release(neap__op *op) {
   if (self->file) neap__file_unref(self->file);
 }
 
-#define FILE_KIND(task_name, start_function)                                                       \
+#define FILE_KIND(task_name, type, start_function)                                                 \
   {                                                                                                \
-    .task = NEAP__OP_TASK(task_name), .size = sizeof(neap__file_op), .start = (start_function),    \
-    .abort = neap__job_abort, .release = neap__file_release                                        \
+    .task = NEAP__OP_TASK(task_name), .size = sizeof(type), .start = (start_function),             \
+    .abort = neap__job_abort, .release = release                                                   \
   }
 
-const neap__op_kind neap__file_open_kind = FILE_KIND("fs.open", start_open);
-const neap__op_kind neap__file_write_kind = FILE_KIND("write", start_write);
-const neap__op_kind neap__file_read_at_kind = FILE_KIND("read_at", start_read_at);
-const neap__op_kind neap__file_write_at_kind = FILE_KIND("write_at", start_write_at);
-const neap__op_kind neap__file_seek_end_kind = FILE_KIND("seek", start_seek_end);
-const neap__op_kind neap__file_sync_kind = FILE_KIND("sync", start_sync);
-const neap__op_kind neap__file_truncate_kind = FILE_KIND("truncate", start_truncate);
-const neap__op_kind neap__file_close_kind = FILE_KIND("close", start_close);
+const neap__op_kind neap__file_open_kind = FILE_KIND("fs.open", neap__file_op, start_open);
+const neap__op_kind neap__file_write_kind = FILE_KIND("write", neap__file_op, start_write);
+const neap__op_kind neap__file_read_at_kind = FILE_KIND("read_at", neap__file_op, start_read_at);
+const neap__op_kind neap__file_write_at_kind = FILE_KIND("write_at", neap__file_op, start_write_at);
+const neap__op_kind neap__file_seek_end_kind = FILE_KIND("seek", neap__file_op, start_seek_end);
+const neap__op_kind neap__file_sync_kind = FILE_KIND("sync", neap__file_op, start_sync);
+const neap__op_kind neap__file_truncate_kind = FILE_KIND("truncate", neap__file_op, start_truncate);
+const neap__op_kind neap__file_close_kind = FILE_KIND("close", neap__file_op, start_close);
+const neap__op_kind neap__file_stat_kind = FILE_KIND("stat", neap__file_stat, start_stat);
+const neap__op_kind neap__file_chmod_kind = FILE_KIND("chmod", neap__file_op, start_chmod);
+const neap__op_kind neap__file_utime_kind = FILE_KIND("utime", neap__file_op, start_utime);

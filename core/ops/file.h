@@ -65,15 +65,20 @@ typedef struct neap__file_op {
   char *path;       /* open: own copy */
   neap__file *file; /* of operations on an open file, referenced */
   int flags;        /* open: O_... */
-  int mode;         /* open: permissions of a new file */
+  int mode;         /* open: permissions of a new file; chmod */
   size_t size;      /* read_at: at most; write: of data; after it: what was moved */
   char *data;       /* write: what; read_at: the result; own */
   int64_t position; /* read_at, write_at; truncate, seek: a size; seek: the new one */
   int fd;
-  bool has_position; /* of write: it moves the file's position */
   bool unlinks_at_close;
   bool is_data_only; /* sync */
+  double times[2];   /* utime: access and modification; NaN: now */
 } neap__file_op;
+
+typedef struct neap__file_stat {
+  neap__file_op op;
+  uv_stat_t stat;
+} neap__file_stat;
 
 extern const neap__op_kind neap__file_open_kind;     /* path, flags, mode -> neap__file_take */
 extern const neap__op_kind neap__file_write_kind;    /* file, data, size -> size */
@@ -82,12 +87,10 @@ extern const neap__op_kind neap__file_write_at_kind; /* file, position, data, si
 extern const neap__op_kind neap__file_seek_end_kind; /* file, position: from the end -> position */
 extern const neap__op_kind neap__file_sync_kind;     /* file, is_data_only */
 extern const neap__op_kind neap__file_truncate_kind; /* file, position: the size; -1: here */
+extern const neap__op_kind neap__file_stat_kind;     /* file -> stat */
+extern const neap__op_kind neap__file_chmod_kind;    /* file, mode */
+extern const neap__op_kind neap__file_utime_kind;    /* file, times */
 extern const neap__op_kind neap__file_close_kind;    /* file */
-
-/* What kinds of operations on open files elsewhere are made of: starts `run` with the file's descriptor
- * in `fd`; release and abort as for all of them. */
-int neap__file_start(neap__op *op, int (*run)(neap__job *));
-void neap__file_release(neap__op *op);
 
 /* The file that an open has made; the caller owns a reference. NULL when out of memory. Once. */
 neap__file *neap__file_take(neap__file_op *self);

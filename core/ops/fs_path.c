@@ -1,14 +1,10 @@
 /* Operations that are one call of the system. */
 #include "fs.h"
+#include "syscall.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- Names --------------------------------------------------------------------------------- */
 
@@ -119,14 +115,8 @@ static int run_chown(neap__fs *fs) {
   return fchownat(AT_FDCWD, fs->path, uid, gid, at_flags(fs)) ? neap__fs_fail(fs, "fchownat") : 0;
 }
 
-static struct timespec to_timespec(double seconds) {
-  if (isnan(seconds)) return (struct timespec){.tv_nsec = UTIME_NOW};
-  double whole = floor(seconds);
-  return (struct timespec){.tv_sec = (time_t)whole, .tv_nsec = (long)((seconds - whole) * 1e9)};
-}
-
 static int run_utime(neap__fs *fs) {
-  struct timespec times[2] = {to_timespec(fs->to.times[0]), to_timespec(fs->to.times[1])};
+  struct timespec times[2] = {neap__timespec(fs->to.times[0]), neap__timespec(fs->to.times[1])};
   return utimensat(AT_FDCWD, fs->path, times, at_flags(fs)) ? neap__fs_fail(fs, "utimensat") : 0;
 }
 

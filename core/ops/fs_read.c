@@ -2,14 +2,11 @@
 #include "syscall.h"
 
 #include <poll.h>
-#include <sys/stat.h>
 
 #ifdef __linux__
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 #endif
 
 enum {
@@ -110,19 +107,12 @@ static int open_cached(neap_loop *loop, const char *path) {
   return fd;
 }
 
-/* Files that are memory need no cache, and so do not know the flag. */
-static bool is_in_memory(int fd) {
-  struct statfs info;
-  if (fstatfs(fd, &info)) return false;
-  return info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC;
-}
-
 static ssize_t read_cached(neap_loop *loop, int fd, const struct stat *info, neap__fs *fs) {
   size_t size = (size_t)info->st_size - fs->size;
   struct iovec piece = {fs->result + fs->size, size};
   if (info->st_dev != loop->memory_device) {
     ssize_t n = preadv2(fd, &piece, 1, (off_t)fs->size, RWF_NOWAIT);
-    if (n >= 0 || errno != EOPNOTSUPP || !is_in_memory(fd)) return n;
+    if (n >= 0 || errno != EOPNOTSUPP || !neap__is_in_memory(fd)) return n;
     loop->memory_device = info->st_dev;
   }
   return neap__fd_read_at(fd, piece.iov_base, size, (int64_t)fs->size);

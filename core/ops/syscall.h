@@ -1,11 +1,20 @@
-/* System calls that go on where a signal has interrupted them. Thread: any. */
+/* System calls that go on where a signal has interrupted them, and what else those share who call the
+ * system directly. Thread: any. */
 #ifndef NEAP_OPS_SYSCALL_H
 #define NEAP_OPS_SYSCALL_H
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 /* Never inherited by a child. -1 and errno. */
 static inline int neap__open(const char *path, int flags, mode_t mode) {
@@ -48,6 +57,26 @@ static inline int neap__write_fully(int fd, const char *data, size_t size, int64
       return -1;
   }
   return 0;
+}
+
+/* Files that are memory: a file system that does not know RWF_NOWAIT and needs none, since it waits for
+ * nothing but swapped pages, as all memory does. */
+static inline bool neap__is_in_memory(int fd) {
+#ifdef __linux__
+  struct statfs info;
+  if (fstatfs(fd, &info)) return false;
+  return info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC;
+#else
+  (void)fd;
+  return false;
+#endif
+}
+
+/* For utimensat and futimens; NaN is now. */
+static inline struct timespec neap__timespec(double seconds) {
+  if (isnan(seconds)) return (struct timespec){.tv_nsec = UTIME_NOW};
+  double whole = floor(seconds);
+  return (struct timespec){.tv_sec = (time_t)whole, .tv_nsec = (long)((seconds - whole) * 1e9)};
 }
 
 #endif

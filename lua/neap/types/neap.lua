@@ -993,6 +993,20 @@ function File:truncate(size) end
 ---@return neap.Task
 function File:sync(opts) end
 
+---As neap.fs.stat.
+---@return neap.Task # of a neap.fs.Stat
+---@nodiscard
+function File:stat() end
+
+---@param mode integer | string
+---@return neap.Task
+function File:chmod(mode) end
+
+---@param atime? number seconds since 1970, default: now
+---@param mtime? number
+---@return neap.Task
+function File:utime(atime, mtime) end
+
 ---@return string # as it was opened
 ---@nodiscard
 function File:path() end
