@@ -5,6 +5,7 @@
 #include "combine.h"
 #include "coroutine.h"
 #include "describe.h"
+#include "dns.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -42,6 +43,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_operations(L);                  /* sleep yield now */
   neapL__register_fs(L);
   neapL__register_net(L);
+  neapL__register_dns(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

@@ -81,6 +81,7 @@ local M = {
   -- I/O
   fs = require "neap.fs",
   net = require "neap.net",
+  dns = require "neap.dns",
 
   -- diagnostics
   error = core.error,

@@ -12,6 +12,7 @@
 ---@field version string
 ---@field fs neap.fs
 ---@field net neap.net
+---@field dns neap.dns
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -726,6 +727,31 @@ function Clock:now() end
 function Clock:advance(seconds) end
 
 -- I/O ---------------------------------------------------------------------------------------------
+
+---@class neap.dns
+local dns = {}
+
+---@class neap.dns.ResolveOptions
+---@field family? "ipv4" | "ipv6" default: both
+---@field port? integer goes into the results
+---@field all? boolean false: only the first
+
+---@class neap.dns.Address
+---@field address string
+---@field family "ipv4" | "ipv6"
+---@field port? integer
+
+---The addresses of a name, each once, in the system's order.
+---@param host string name or address
+---@param opts? neap.dns.ResolveOptions
+---@return neap.Task # of neap.dns.Address[]
+---@nodiscard
+function dns.resolve(host, opts) end
+
+---@param address string
+---@return neap.Task # of a string, the name of the address
+---@nodiscard
+function dns.reverse(address) end
 
 ---@class neap.fs
 local fs = {}
