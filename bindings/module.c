@@ -16,6 +16,7 @@
 #include "report.h"
 #include "run.h"
 #include "scope.h"
+#include "signals.h"
 #include "stream.h"
 #include "task.h"
 #include "token.h"
@@ -44,6 +45,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_fs(L);
   neapL__register_net(L);
   neapL__register_dns(L);
+  neapL__register_signal(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

@@ -82,6 +82,7 @@ local M = {
   fs = require "neap.fs",
   net = require "neap.net",
   dns = require "neap.dns",
+  signal = require "neap.signal",
 
   -- diagnostics
   error = core.error,

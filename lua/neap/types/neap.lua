@@ -13,6 +13,7 @@
 ---@field fs neap.fs
 ---@field net neap.net
 ---@field dns neap.dns
+---@field signal neap.signal
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -752,6 +753,30 @@ function dns.resolve(host, opts) end
 ---@return neap.Task # of a string, the name of the address
 ---@nodiscard
 function dns.reverse(address) end
+
+---@class neap.signal
+local signal = {}
+
+---Listens from now on. In a generic for it is closed when the loop is left.
+---@param name string "SIGHUP"
+---@param ... string
+---@return neap.Signals
+---@return nil
+---@return nil
+---@return neap.Signals closing
+---@nodiscard
+function signal.on(name, ...) end
+
+---@class neap.Signals
+---@overload async fun(): string?
+local Signals = {}
+
+---@return neap.Task # of the name of a signal; of nil once it is closed
+---@nodiscard
+function Signals:next() end
+
+---@return neap.Task
+function Signals:close() end
 
 ---@class neap.fs
 local fs = {}
