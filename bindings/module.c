@@ -21,6 +21,7 @@
 #include "task.h"
 #include "token.h"
 #include "waiter.h"
+#include "watcher.h"
 
 NEAP_API int luaopen_neap_core(lua_State *L);
 
@@ -46,6 +47,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_net(L);
   neapL__register_dns(L);
   neapL__register_signal(L);
+  neapL__register_watch(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

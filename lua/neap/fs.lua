@@ -1,2 +1,6 @@
 --- neap.fs: files. The operations are written in C; the types are in neap/types.
-return require("neap.core").fs
+local M = require("neap.core").fs
+
+M.watch = require "neap.watch"
+
+return M

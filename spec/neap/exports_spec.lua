@@ -200,6 +200,7 @@ local objects = {
   File = { "fs", "File", open_file },
   Conn = { "net", "Conn", connect },
   Server = { "net", "Server", function() return await(neap.net.listen("127.0.0.1", 0)) end },
+  Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },

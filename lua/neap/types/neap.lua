@@ -808,6 +808,30 @@ function fs.list(path) end
 ---@nodiscard
 function fs.open(path, mode, opts) end
 
+---Listens to changes of a file, or of a directory and what is in it.
+---@param path string
+---@param opts? { recursive?: boolean } recursive: and of all that is below it
+---@return neap.Task # of a neap.Watcher
+---@nodiscard
+function fs.watch(path, opts) end
+
+---@class neap.WatchEvent
+---@field name? string relative to the watched directory
+---@field path? string
+---@field type? "change" | "rename" "rename": made, removed or renamed
+---@field overflow? true events were lost here; the other fields are nil
+
+---@class neap.Watcher
+---@overload async fun(): neap.WatchEvent?
+local Watcher = {}
+
+---@return neap.Task # of a neap.WatchEvent; of nil once it is closed
+---@nodiscard
+function Watcher:next() end
+
+---@return neap.Task
+function Watcher:close() end
+
 ---Strings in order: `for chunk in file do`.
 ---@class neap.File
 ---@operator call: string?
