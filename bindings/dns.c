@@ -20,9 +20,9 @@ static void read_resolve(lua_State *L, neap__op *op) {
   self->host = neapL__copy_path(L, op->task.loop, 1);
 }
 
-static void push_address(lua_State *L, const neap__resolve *self, const neap__address *address) {
+static void push_address(lua_State *L, const neap__resolve *self, const neap__sockaddr *address) {
   char host[NEAP__HOST_SIZE];
-  neap__address_host(address, host);
+  neap__sockaddr_host(address, host);
   lua_createtable(L, 0, self->has_port ? 3 : 2);
   lua_pushstring(L, host);
   lua_setfield(L, -2, "address");
@@ -50,7 +50,7 @@ static void read_reverse(lua_State *L, neap__op *op) {
   neap__reverse *self = (neap__reverse *)op;
   luaL_checktype(L, 1, LUA_TSTRING);
   self->host = neapL__copy_path(L, op->task.loop, 1);
-  luaL_argcheck(L, neap__address_parse(self->host, 0, &self->address), 1,
+  luaL_argcheck(L, neap__sockaddr_parse(self->host, 0, &self->address), 1,
                 "an IPv4 or IPv6 address expected");
 }
 

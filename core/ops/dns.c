@@ -29,11 +29,11 @@ static neap__resolve *resolve_of(neap__op *op) {
 }
 
 static void add_found(neap__resolve *self, const struct sockaddr *from) {
-  neap__address *next = &self->found[self->count];
-  if (!neap__address_copy(from, next)) return;
-  neap__address_set_port(next, self->port);
+  neap__sockaddr *next = &self->found[self->count];
+  if (!neap__sockaddr_copy(from, next)) return;
+  neap__sockaddr_set_port(next, self->port);
   for (size_t i = 0; i < self->count; i++)
-    if (neap__address_equal(&self->found[i], next)) return;
+    if (neap__sockaddr_equal(&self->found[i], next)) return;
   self->count++;
 }
 
@@ -59,8 +59,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 
 /* A literal is an address already; false when the host is a name. */
 static bool resolve_literal(neap__resolve *self, int *code) {
-  neap__address literal;
-  if (!neap__address_parse(self->host, self->port, &literal)) return false;
+  neap__sockaddr literal;
+  if (!neap__sockaddr_parse(self->host, self->port, &literal)) return false;
   if (self->family && literal.any.sa_family != self->family) {
     *code = neap__lookup_code(&self->op, UV_EAI_ADDRFAMILY);
     return true;

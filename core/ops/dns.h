@@ -3,7 +3,7 @@
 #define NEAP_OPS_DNS_H
 
 #include "../op.h"
-#include "address.h"
+#include "sockaddr.h"
 
 /* Arguments in, results out. */
 typedef struct neap__resolve {
@@ -13,14 +13,14 @@ typedef struct neap__resolve {
   int port;      /* of the results */
   bool has_port; /* for the binding, as the next one */
   bool is_first_only;
-  neap__address *found; /* each once, in the system's order; own */
+  neap__sockaddr *found; /* each once, in the system's order; own */
   size_t count;
   uv_getaddrinfo_t request;
 } neap__resolve;
 
 typedef struct neap__reverse {
   neap__op op;
-  neap__address address;
+  neap__sockaddr address;
   char *host;               /* its text, for errors; own copy */
   uv_getnameinfo_t request; /* its `host` is the result */
 } neap__reverse;
