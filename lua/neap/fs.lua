@@ -2,6 +2,7 @@
 local core = require "neap.core"
 local temporary = require "neap.temporary"
 local walk = require "neap.walk"
+local watch = require "neap.watch"
 
 local fs = core.fs
 
@@ -17,6 +18,7 @@ return {
   -- trees
   list = fs.list,
   walk = walk.walk,
+  watch = watch.watch,
   mkdir = fs.mkdir,
   remove = fs.remove,
 
