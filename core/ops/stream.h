@@ -26,6 +26,7 @@ struct neap__stream {
   void (*closing)(neap__stream *stream);
   void (*release)(neap__stream *stream);
   bool is_reading; /* libuv reads */
+  bool is_shut;    /* this direction has ended */
   bool is_closing, is_closed;
 };
 
@@ -66,6 +67,7 @@ typedef struct neap__write {
   unsigned count;
   size_t size;
   size_t sent; /* has been written, or is with libuv */
+  size_t chunk; /* of `sent`: with libuv */
   char *kept;  /* own copy of the end of it: of what was not sent on the spot */
   size_t kept_size;
   union {
