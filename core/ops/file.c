@@ -120,7 +120,8 @@ static void on_pulled(uv_work_t *work, int status) {
     bring(file);
   else {
     neap__block_give(loop, pull->block, pull->capacity);
-    if (status == 0) end_reading(file, pull->result ? (int)pull->result : UV_EOF);
+    if (status == 0 && pull->epoch == file->epoch)
+      end_reading(file, pull->result ? (int)pull->result : UV_EOF);
   }
   neap__reader_go_on(&file->reader);
   leave(file);
@@ -158,7 +159,8 @@ static ssize_t read_nowait(const neap__file *file, char *data, size_t size) {
  * pages, as all memory does. */
 static bool lies_in_memory(const neap__file *file) {
   struct statfs info;
-  return fstatfs(file->fd, &info) == 0 &&
+  struct stat status; /* a device may lie there, too */
+  return fstat(file->fd, &status) == 0 && S_ISREG(status.st_mode) && fstatfs(file->fd, &info) == 0 &&
          (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
 }
 
@@ -234,7 +236,7 @@ int64_t neap__file_position(const neap__file *file) {
 }
 
 void neap__file_move(neap__file *file, int64_t position) {
-  if (file->reader.buffer) neap__reader_clear(&file->reader);
+  neap__reader_rewind(&file->reader);
   file->position = position;
   file->epoch++;
 }
@@ -291,6 +293,9 @@ static int run_write(neap__job *job) {
   neap__file_op *self = of_job(job);
   size_t written;
   int code = neap__write_fully(self->fd, self->data, self->size, self->position, &written);
+  int error = errno;
+  if (self->position < 0) self->end = (int64_t)lseek(self->fd, 0, SEEK_CUR);
+  errno = error;
   self->size = written;
   return code ? neap__job_fail(job, "write") : 0;
 }
@@ -314,8 +319,9 @@ static int run_seek_end(neap__job *job) {
   neap__file_op *self = of_job(job);
   struct stat info;
   if (fstat(self->fd, &info)) return neap__job_fail(job, "fstat");
-  self->position += (int64_t)info.st_size;
   errno = EINVAL;
+  if (self->position > INT64_MAX - (int64_t)info.st_size) return neap__job_fail(job, "lseek");
+  self->position += (int64_t)info.st_size;
   return self->position < 0 ? neap__job_fail(job, "lseek") : 0;
 }
 
@@ -403,7 +409,8 @@ static void finish_write(neap__job *job) {
   const neap__file_op *self = of_job(job);
   neap__file *file = self->file;
   bool is_first = file->writer == &job->op && !neap__op_is_orphan(&job->op);
-  if (is_first && self->position >= 0) neap__file_move(file, self->position + (int64_t)self->size);
+  int64_t end = self->position < 0 ? self->end : self->position + (int64_t)self->size;
+  if (is_first && file->position >= 0) neap__file_move(file, end);
   finish_on_file(job);
 }
 
@@ -417,8 +424,15 @@ static int start_write(neap__op *op) {
   return code;
 }
 
+/* What was read ahead may be another now. */
+static void finish_change(neap__job *job) {
+  neap__file *file = of_job(job)->file;
+  if (file->position >= 0) neap__file_move(file, neap__file_position(file));
+  finish_on_file(job);
+}
+
 static int start_write_at(neap__op *op) {
-  return neap__file_start(op, run_write);
+  return start_on_file(op, run_write, finish_change);
 }
 
 static int start_read_at(neap__op *op) {
@@ -449,7 +463,7 @@ static int start_truncate(neap__op *op) {
   if (self->position < 0) self->position = neap__file_position(self->file);
   if (self->position < 0 && !self->file->is_closing)
     return neap__op_fail(op, "ftruncate", UV_ESPIPE);
-  return neap__file_start(op, run_truncate);
+  return start_on_file(op, run_truncate, finish_change);
 }
 
 /* A close that was taken off the pool's queue before it ran must still close. */
