@@ -1,6 +1,7 @@
 #include "error.h"
 
 #include "../core/cancel.h"
+#include "operations.h"
 #include "report.h"
 #include "scope.h"
 
@@ -210,6 +211,8 @@ void neapL__push_cancelled_error(lua_State *L, neapL__state *state, int index) {
   lua_setfield(L, -2, "task");
   neapL__push_reason(L, index);
   lua_setfield(L, -2, "reason");
+  const neapL__handle *handle = lua_touserdata(L, index);
+  if (handle->row && handle->row->detail) handle->row->detail(L, (neap__op *)handle->task);
 }
 
 /* ---- Failures ------------------------------------------------------------------------------ */

@@ -52,8 +52,8 @@ static void read_local(lua_State *L, neap__connect *self, int options) {
   if (local.host) is_address = neap__endpoint_parse(&local, &self->local);
   neap__memory_free(&loop->memory, local.host);
   luaL_argcheck(L, is_address, options, "option 'local_host': an IP address expected");
-  if (self->local.ss_family == 0 && local.port > 0)
-    uv_ip4_addr("0.0.0.0", local.port, (struct sockaddr_in *)&self->local);
+  self->local_port = local.port;
+  if (self->endpoint.family == AF_UNSPEC) self->endpoint.family = self->local.ss_family;
 }
 
 /* neap.net.connect(host, port, opts?) -> Task<Conn> */

@@ -161,6 +161,13 @@ function M.run(fn)
   end
 end
 
+--- The same, in a scope: tasks that a spec which fails has left behind are cancelled.
+function M.scoped(fn)
+  return M.run(function(context)
+    neap.scope(function() fn(context) end)
+  end)
+end
+
 --- A function for `it`: the same context and checks, no loop around `fn`.
 function M.plain(fn)
   return function() run_spec(fn, true) end

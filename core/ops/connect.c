@@ -74,11 +74,20 @@ static void unlink_attempt(neap__connect *self, const neap__attempt *attempt) {
 
 static void on_connected(uv_connect_t *request, int status);
 
-static int begin_attempt(neap__attempt *attempt, const struct sockaddr *name) {
+static int bind_attempt(const neap__attempt *attempt, int family) {
   const neap__connect *self = attempt->owner;
+  struct sockaddr_storage name = self->local;
+  if (name.ss_family == 0 && self->local_port == 0) return 0;
+  if (name.ss_family == 0 && family == AF_INET6)
+    uv_ip6_addr("::", self->local_port, (struct sockaddr_in6 *)&name);
+  else if (name.ss_family == 0)
+    uv_ip4_addr("0.0.0.0", self->local_port, (struct sockaddr_in *)&name);
+  return uv_tcp_bind(&attempt->stream->uv.tcp, (const struct sockaddr *)&name, 0);
+}
+
+static int begin_attempt(neap__attempt *attempt, const struct sockaddr *name) {
   uv_tcp_t *tcp = &attempt->stream->uv.tcp;
-  const struct sockaddr *local = (const struct sockaddr *)&self->local;
-  int code = local->sa_family ? uv_tcp_bind(tcp, local, 0) : 0;
+  int code = bind_attempt(attempt, name->sa_family);
   return code ? code : uv_tcp_connect(&attempt->request, tcp, name, on_connected);
 }
 

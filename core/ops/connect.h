@@ -13,7 +13,8 @@ typedef struct neap__attempt neap__attempt;
 typedef struct neap__connect {
   neap__op op;
   neap__endpoint endpoint;
-  struct sockaddr_storage local; /* to bind to; ss_family 0: none */
+  struct sockaddr_storage local; /* to bind to; ss_family 0: no address, local_port at most */
+  int local_port;                /* 0: any */
   unsigned keepalive;            /* seconds of silence before the first probe; 0: none */
   bool has_nagle;                /* Nagle's algorithm stays on */
   bool is_resolving;

@@ -32,6 +32,7 @@ int neap__endpoint_path(const neap__endpoint *self, struct sockaddr_un *name, so
   bool is_abstract = self->path[0] == '@';
   memset(name, 0, sizeof *name);
   name->sun_family = AF_UNIX;
+  if (size == 0) return UV_EINVAL; /* as the name of nothing it would be an abstract one */
 #ifndef __linux__
   if (is_abstract) return UV_ENOTSUP;
 #endif

@@ -21,7 +21,7 @@ int neap__endpoint_label(neap__endpoint *self, neap__op *op);
 /* The address where the host is one already; false when it is a name. */
 bool neap__endpoint_parse(const neap__endpoint *self, struct sockaddr_storage *name);
 
-/* The address of the Unix socket; UV_ENAMETOOLONG, or UV_ENOTSUP where there are no abstract ones. */
+/* The address of the Unix socket; UV_ENAMETOOLONG, UV_EINVAL, or UV_ENOTSUP where there are no abstract ones. */
 int neap__endpoint_path(const neap__endpoint *self, struct sockaddr_un *name, socklen_t *length);
 
 /* Begins to look the host up; its callback gets all addresses for streams of the wanted family. */

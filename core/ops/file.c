@@ -115,7 +115,8 @@ static void on_pulled(uv_work_t *work, int status) {
     bring(file);
   else {
     neap__block_give(loop, pull->block, pull->capacity);
-    if (status == 0) end_reading(file, pull->result ? (int)pull->result : UV_EOF);
+    if (status == 0 && pull->epoch == file->epoch)
+      end_reading(file, pull->result ? (int)pull->result : UV_EOF);
   }
   neap__reader_go_on(&file->reader);
   leave(file);
@@ -221,7 +222,7 @@ int64_t neap__file_position(const neap__file *file) {
 }
 
 void neap__file_move(neap__file *file, int64_t position) {
-  if (file->reader.buffer) neap__reader_clear(&file->reader);
+  neap__reader_rewind(&file->reader);
   file->position = position;
   file->epoch++;
 }
@@ -278,6 +279,9 @@ static int run_write(neap__job *job) {
   neap__file_op *self = of_job(job);
   size_t written;
   int code = neap__write_fully(self->fd, self->data, self->size, self->position, &written);
+  int error = errno;
+  if (self->position < 0) self->end = (int64_t)lseek(self->fd, 0, SEEK_CUR);
+  errno = error;
   self->size = written;
   return code ? neap__job_fail(job, "write") : 0;
 }
@@ -301,8 +305,9 @@ static int run_seek_end(neap__job *job) {
   neap__file_op *self = of_job(job);
   struct stat info;
   if (fstat(self->fd, &info)) return neap__job_fail(job, "fstat");
-  self->position += (int64_t)info.st_size;
   errno = EINVAL;
+  if (self->position > INT64_MAX - (int64_t)info.st_size) return neap__job_fail(job, "lseek");
+  self->position += (int64_t)info.st_size;
   return self->position < 0 ? neap__job_fail(job, "lseek") : 0;
 }
 
@@ -416,7 +421,8 @@ static void finish_write(neap__job *job) {
   const neap__file_op *self = of_job(job);
   neap__file *file = self->file;
   bool is_first = file->writer == &job->op && !neap__op_is_orphan(&job->op);
-  if (is_first && self->position >= 0) neap__file_move(file, self->position + (int64_t)self->size);
+  int64_t end = self->position < 0 ? self->end : self->position + (int64_t)self->size;
+  if (is_first && file->position >= 0) neap__file_move(file, end);
   finish_on_file(job);
 }
 
@@ -430,8 +436,15 @@ static int start_write(neap__op *op) {
   return code;
 }
 
+/* What was read ahead may be another now. */
+static void finish_change(neap__job *job) {
+  neap__file *file = of_job(job)->file;
+  if (file->position >= 0) neap__file_move(file, neap__file_position(file));
+  finish_on_file(job);
+}
+
 static int start_write_at(neap__op *op) {
-  return start_plain(op, run_write);
+  return start_on_file(op, run_write, finish_change);
 }
 
 static int start_read_at(neap__op *op) {
@@ -474,7 +487,7 @@ static int start_truncate(neap__op *op) {
   if (self->position < 0) self->position = neap__file_position(self->file);
   if (self->position < 0 && !self->file->is_closing)
     return neap__op_fail(op, "ftruncate", UV_ESPIPE);
-  return start_plain(op, run_truncate);
+  return start_on_file(op, run_truncate, finish_change);
 }
 
 /* A close that was taken off the pool's queue before it ran must still close. */

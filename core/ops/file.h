@@ -69,6 +69,7 @@ typedef struct neap__file_op {
   size_t size;      /* read_at: at most; write: of data; after it: what was moved */
   char *data;       /* write: what; read_at: the result; own */
   int64_t position; /* read_at, write_at; truncate, seek: a size; seek: the new one */
+  int64_t end;      /* of a write without a position: where the system's is behind it */
   int fd;
   bool unlinks_at_close;
   bool is_data_only; /* sync */

@@ -141,13 +141,12 @@ static bool is_stale(const struct sockaddr_un *name, socklen_t length) {
 
 static int bind_path(neap__listen *self, int fd, const struct sockaddr_un *name, socklen_t length) {
   const struct sockaddr *address = (const struct sockaddr *)name;
-  int code = bind(fd, address, length);
-  if (code && errno == EADDRINUSE && self->replaces && name->sun_path[0] &&
-      is_stale(name, length)) {
+  int code = bind(fd, address, length) ? errno : 0;
+  if (code == EADDRINUSE && self->replaces && name->sun_path[0] && is_stale(name, length)) {
     unlink(name->sun_path);
-    code = bind(fd, address, length);
+    code = bind(fd, address, length) ? errno : 0;
   }
-  return code ? neap__op_fail(&self->op, "bind", uv_translate_sys_error(errno)) : 0;
+  return code ? neap__op_fail(&self->op, "bind", uv_translate_sys_error(code)) : 0;
 }
 
 /* The socket file is the server's from here on: it goes with it. */

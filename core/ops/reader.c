@@ -177,13 +177,26 @@ static void give_delimited(neap__read *self, size_t n) {
     give(self, n, self->delimiter_size, 0);
 }
 
+/* Whether the end of a line of the wanted size may begin before its delimiter, at `place`. */
+static bool is_return_before(const neap__read *self, size_t place) {
+  const neap__reader *reader = self->reader;
+  return self->mode == NEAP__READ_LINE && place == self->size + 1 &&
+         reader->buffer[reader->start + self->size] == '\r';
+}
+
+/* Whether what lies before `place` is more than the read may give. How the bytes were cut into pieces
+ * does not matter: a delimiter that has come in part may still be in time. */
+static bool is_too_far(const neap__read *self, size_t place) {
+  return place > self->size && !is_return_before(self, place);
+}
+
 static bool try_delimited(neap__read *self) {
-  size_t place, size = neap__reader_buffered(self->reader);
+  size_t place = 0, size = neap__reader_buffered(self->reader);
   bool is_found = size > 0 && find_delimiter(self, &place);
-  if (is_found && place <= self->size)
-    give_delimited(self, place);
-  else if (is_found || size > self->size)
+  if (is_too_far(self, is_found ? place : self->scanned))
     end_read(self, NEAP_ETOOLARGE);
+  else if (is_found)
+    give_delimited(self, place);
   else
     return false;
   return true;
@@ -209,6 +222,10 @@ static bool try_buffer(neap__read *self) {
   }
 }
 
+static bool is_delimited(const neap__read *self) {
+  return self->mode == NEAP__READ_UNTIL || self->mode == NEAP__READ_LINE;
+}
+
 /* Ends the read: nothing more comes. */
 static void end_at_end(neap__read *self) {
   const neap__reader *reader = self->reader;
@@ -217,6 +234,8 @@ static void end_at_end(neap__read *self) {
       self->mode == NEAP__READ_EXACTLY || (self->mode == NEAP__READ_UNTIL && size > 0);
   if (reader->code != UV_EOF)
     fail_read(self, reader->code);
+  else if (is_delimited(self) && size > self->size)
+    end_read(self, NEAP_ETOOLARGE);
   else if (is_partial)
     give(self, size, 0, UV_EOF);
   else {
@@ -294,6 +313,11 @@ static int pull(neap__reader *reader, const char **syscall) {
   int code = 1;
   while (code > 0 && reader->waiting) code = reader->source->pull(reader, wanted(reader), syscall);
   return code < 0 ? code : 0;
+}
+
+void neap__reader_rewind(neap__reader *reader) {
+  if (reader->buffer) neap__reader_clear(reader);
+  if (reader->waiting) reader->waiting->scanned = 0;
 }
 
 void neap__reader_go_on(neap__reader *reader) {

@@ -91,6 +91,9 @@ void neap__reader_failed(neap__reader *reader, const char *syscall, int code);
 /* Goes on after something has arrived: asks for more if somebody waits. */
 void neap__reader_go_on(neap__reader *reader);
 
+/* Forgets what is buffered, in favour of what comes next; also under a read that waits. */
+void neap__reader_rewind(neap__reader *reader);
+
 /* Forgets what is buffered. */
 void neap__reader_clear(neap__reader *reader);
 

@@ -178,8 +178,15 @@ static neap__write *first_writer(const neap__stream *stream) {
   return neap__list_is_empty(list) ? NULL : NEAP__CONTAINER(list->next, neap__write, link);
 }
 
+/* Its chunk was given to libuv, and nobody knows what has become of it. */
+static void forget_chunk(neap__write *self) {
+  self->sent -= self->chunk;
+  self->chunk = 0;
+}
+
 /* The writer whose request libuv holds gets its callback (ECANCELED) before on_closed. */
 static void fail_writers(neap__stream *stream) {
+  if (first_writer(stream)) forget_chunk(first_writer(stream));
   for (neap__write *self; (self = first_writer(stream));) end_writer(self, NEAP_ECLOSED);
 }
 
@@ -312,6 +319,8 @@ static void on_written(uv_write_t *request, int status) {
     neap_task_unref(&self->op.task);
     return;
   }
+  if (status) forget_chunk(self);
+  self->chunk = 0;
   bool is_over = status || self->sent == self->size || neap__op_is_orphan(&self->op);
   ref(stream);
   neap_task_unref(&self->op.task);
@@ -327,6 +336,7 @@ static int send_chunk(neap__write *self) {
   int code = uv_write(&self->request.write, &self->stream->uv.stream, &buffer, 1, on_written);
   if (code) return neap__op_fail(&self->op, "write", code);
   drop_sent(self, size);
+  self->chunk = size;
   neap_task_ref(&self->op.task); /* libuv's, besides the one of the list */
   return 0;
 }
@@ -336,6 +346,7 @@ static void on_shut_down(uv_shutdown_t *request, int status) {
   neap__stream *stream = ref(self->stream);
   neap_task_unref(&self->op.task);
   if (!stream->is_closing) {
+    stream->is_shut = status == 0;
     end_writer(self, status ? neap__op_fail(&self->op, "shutdown", status) : 0);
     pump_writers(stream);
   }
@@ -356,6 +367,8 @@ static bool is_shutdown(const neap__write *self) {
 
 /* Starts the first in the list; true if it now waits for libuv. */
 static bool start_writer(neap__write *self, int *code) {
+  *code = 0;
+  if (is_shutdown(self) && self->stream->is_shut) return false;
   *code = is_shutdown(self) ? send_shutdown(self) : try_to_send(self);
   if (!*code && !is_shutdown(self) && self->sent < self->size) *code = send_chunk(self);
   return !*code && (is_shutdown(self) || self->sent < self->size ||
@@ -396,6 +409,10 @@ static int start_write(neap__op *op) {
 static int start_shutdown(neap__op *op) {
   neap__write *self = of_write(op);
   if (self->stream->is_closing) return NEAP_ECLOSED;
+  if (self->stream->is_shut) {
+    neap__op_settle(op, 0);
+    return 0;
+  }
   int code = neap__list_is_empty(&self->stream->writers) ? send_shutdown(self) : 0;
   if (!code) enter_writers(self);
   return code;

@@ -28,6 +28,7 @@ struct neap__stream {
   bool is_reading; /* libuv reads */
   bool was_served; /* the last read got its data, and no other has come yet */
   bool skips;      /* what libuv could read now is left in the socket */
+  bool is_shut;    /* this direction has ended */
   bool is_closing, is_closed;
 };
 
@@ -67,8 +68,9 @@ typedef struct neap__write {
   uv_buf_t few[NEAP__FEW_BUFFERS], *buffers; /* what is not sent; more than a few are own memory */
   unsigned count;
   size_t size;
-  size_t sent; /* has been written, or is with libuv */
-  char *kept;  /* own copy of the end of it: of what was not sent on the spot */
+  size_t sent;  /* has been written, or is with libuv */
+  size_t chunk; /* of `sent`: with libuv */
+  char *kept;   /* own copy of the end of it: of what was not sent on the spot */
   size_t kept_size;
   union {
     uv_write_t write;

@@ -63,7 +63,10 @@ static inline int neap__write_fully(int fd, const char *data, size_t size, int64
  * nothing but swapped pages, as all memory does. */
 static inline bool neap__is_in_memory(int fd) {
 #ifdef __linux__
+  struct stat status;
   struct statfs info;
+  if (fstat(fd, &status) || !S_ISREG(status.st_mode))
+    return false; /* a device may lie there, too */
   if (fstatfs(fd, &info)) return false;
   return info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC;
 #else

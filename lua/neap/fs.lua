@@ -18,7 +18,7 @@ return {
   -- trees
   list = fs.list,
   walk = walk.walk,
-  watch = watch.watch,
+  watch = watch,
   mkdir = fs.mkdir,
   remove = fs.remove,
 

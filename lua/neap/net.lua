@@ -13,13 +13,11 @@ local M = {
 -- How long to wait when the system cannot give a connection now: descriptors or memory are short.
 local RETRY = 0.1
 
--- A server that ends of itself, as opposed to a connection that failed to come about.
-local function has_ended(server, err)
-  return server:is_closed() or core.is_cancel(err)
-end
-
-local function report(self, err, conn, task)
-  if self.on_error then self.on_error(err, conn) else core.report(err, task) end
+-- Accepting ends, as opposed to a connection that failed to come about. A cancelled token is told by an
+-- error of its own.
+local function has_ended(err)
+  if core.is_cancel(err) then return true end
+  return type(err) == "table" and (err.code == "ECLOSED" or err.code == "ECANCELLED")
 end
 
 local function run_handler(handler, accepted)
@@ -30,7 +28,8 @@ end
 --- What became of a connection: its errors are nobody else's.
 local function finish(self, task, conn, permit)
   if permit then permit:release() end
-  if task:status() == "failed" then report(self, task:error(), conn, task) end
+  if task:status() ~= "failed" then return end
+  if self.on_error then self.on_error(task:error(), conn) else core.report(task:error(), task) end
 end
 
 local function start_handler(self, conn, permit)
@@ -43,17 +42,16 @@ local function accept(self)
   while true do
     local ok, result = pcall(await, self.server:accept())
     if ok then return result end
-    if has_ended(self.server, result) then error(result, 0) end
-    report(self, result)
+    if has_ended(result) then error(result, 0) end
+    core.background(self.on_error or core.report, result)
     await(core.sleep(RETRY))
   end
 end
 
-local function accept_all(self)
-  while true do
-    local permit = self.permits and await(self.permits:acquire())
-    start_handler(self, accept(self), permit)
-  end
+--- The next connection, left in `self`: what is accepted while this is cancelled is not lost.
+local function take_next(self)
+  self.permit = self.permits and await(self.permits:acquire())
+  self.conn = accept(self)
 end
 
 --- Accepts until it is cancelled or the server is closed; then open connections have their grace.
@@ -61,15 +59,28 @@ end
 local function serve_until(self, token)
   local ok, err
   core.scope({ shield = true, name = "serve" }, function(scope)
-    ok, err = pcall(core.with_token, token, accept_all, self)
+    repeat
+      ok, err = pcall(core.with_token, token, take_next, self)
+      local conn = self.conn
+      self.conn = nil
+      if conn then start_handler(self, conn, self.permit) end
+    until not ok
     await(self.server:close())
     scope:set_timeout(self.grace)
   end)
-  if not ok and err.code ~= "ECLOSED" and err.code ~= "ECANCELLED" then error(err, 0) end
+  if not has_ended(err) then error(err, 0) end
+end
+
+--- Options of `listen` that are wrong are the fault of who called `serve`.
+local function listen(opts, self)
+  local ok, result = pcall(M.listen, opts)
+  if ok then return await(result) end
+  self.refused = tostring(result):match("bad argument #1 to '[%w.]*listen' %((.*)%)$")
+  error(result, 0)
 end
 
 local function serve(opts, self)
-  local server <close> = opts.server or await(M.listen(opts))
+  local server <close> = opts.server or listen(opts, self)
   self.server = server
   if opts.on_listen then opts.on_listen(server) end
   core.scope(function(scope) serve_until(self, scope.token) end)
@@ -90,12 +101,15 @@ function M.serve(opts, handler)
   local grace = opts.grace == nil and 5 or opts.grace
   check.seconds(grace, "option 'grace'", "serve", 1)
   check_function(opts, "on_listen")
-  return core.start(serve, opts, {
+  local self = {
     handler = handler,
     grace = grace,
     on_error = check_function(opts, "on_error"),
     permits = limit < math.huge and semaphore.semaphore(limit) or nil,
-  })
+  }
+  local task = core.start(serve, opts, self)
+  if self.refused and task:error() then core.argument_error("serve", 1, self.refused) end
+  return task
 end
 
 return M
