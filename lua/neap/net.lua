@@ -49,11 +49,14 @@ local function accept(self)
   end
 end
 
-local function accept_all(self)
-  while true do
-    local permit = self.permits and await(self.permits:acquire())
-    start_handler(self, accept(self), permit)
-  end
+local function next_connection(self)
+  local permit = self.permits and await(self.permits:acquire())
+  return accept(self), permit
+end
+
+--- Only the accepting is under the token: what is started outside of it goes on.
+local function accept_all(self, token)
+  while true do start_handler(self, core.with_token(token, next_connection, self)) end
 end
 
 --- Accepts until it is cancelled or the server is closed; then open connections have their grace.
@@ -61,7 +64,7 @@ end
 local function serve_until(self, token)
   local ok, err
   core.scope({ shield = true, name = "serve" }, function(scope)
-    ok, err = pcall(core.with_token, token, accept_all, self)
+    ok, err = pcall(accept_all, self, token)
     await(self.server:close())
     scope:set_timeout(self.grace)
   end)
