@@ -2,12 +2,12 @@
 local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
+local types = require "spec.types"
 local neap = require "neap"
 local testing = require "neap.testing"
 
 local await = neap.await
 
-local TYPES = "lua/neap/types/neap.lua"
 local REFERENCE = "docs/reference/"
 
 -- Sets of names.
@@ -37,42 +37,7 @@ local function same_names(what, a, a_names, b, b_names)
   if #problems > 0 then error(what .. ":\n  " .. table.concat(problems, "\n  "), 0) end
 end
 
--- The types, by class: the names of functions, of fields, and the parent.
-
-local function read_types()
-  local classes, variables = {}, {}
-  local latest
-  for line in io.lines(TYPES) do
-    local class, parent = line:match("^%-%-%-@class ([%w_.]+):?%s*([%w_.]*)")
-    local field = line:match("^%-%-%-@field ([%w_]+)")
-    local variable = line:match("^local ([%w_]+) = {}$")
-    local owner, name = line:match("^function ([%w_]+)[.:]([%w_]+)%(")
-    if class then
-      latest = { names = {}, fields = {}, parent = parent ~= "" and parent or nil }
-      classes[class] = latest
-    elseif field then
-      add(latest.fields, field)
-    elseif variable then
-      variables[variable] = latest
-    elseif owner then
-      add(assert(variables[owner], "no class for " .. line).names, name)
-    end
-  end
-  return classes
-end
-
-local classes = read_types()
-
---- The functions of a class, with those that it inherits.
-local function typed(class)
-  local description = assert(classes[class], class .. " has no type")
-  local names = {}
-  while description do
-    for name in pairs(description.names) do add(names, name) end
-    description = classes[description.parent]
-  end
-  return names
-end
+local classes, typed = types.classes, types.names_of
 
 -- The reference, by page: its sections { title =, level =, lines = }, without code.
 
