@@ -20,6 +20,7 @@
 #include "stream.h"
 #include "task.h"
 #include "token.h"
+#include "udp.h"
 #include "waiter.h"
 #include "watcher.h"
 
@@ -45,6 +46,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_operations(L);                  /* sleep yield now */
   neapL__register_fs(L);
   neapL__register_net(L);
+  neapL__register_udp(L);
   neapL__register_dns(L);
   neapL__register_signal(L);
   neapL__register_watch(L);

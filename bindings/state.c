@@ -15,6 +15,7 @@
 #include "stream.h"
 #include "task.h"
 #include "token.h"
+#include "udp.h"
 #include "waiter.h"
 #include "watch.h"
 #include "watcher.h"
@@ -240,6 +241,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_files(L, state);
   neapL__open_conns(L, state);
   neapL__open_servers(L, state);
+  neapL__open_udp(L, state);
   neapL__open_signals(L, state);
   neapL__open_watchers(L, state);
   int code = neap_loop_new(NULL, &state->loop);

@@ -38,6 +38,24 @@ void neap__sockaddr_set_port(neap__sockaddr *address, int port) {
     address->v6.sin6_port = htons((uint16_t)port);
 }
 
+void neap__sockaddr_map(neap__sockaddr *address) {
+  struct sockaddr_in from = address->v4;
+  memset(address, 0, sizeof *address);
+  address->v6.sin6_family = AF_INET6;
+  address->v6.sin6_port = from.sin_port;
+  address->v6.sin6_addr.s6_addr[10] = address->v6.sin6_addr.s6_addr[11] = 0xff;
+  memcpy(&address->v6.sin6_addr.s6_addr[12], &from.sin_addr, sizeof from.sin_addr);
+}
+
+void neap__sockaddr_unmap(neap__sockaddr *address) {
+  struct sockaddr_in6 from = address->v6;
+  if (address->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&from.sin6_addr)) return;
+  memset(address, 0, sizeof *address);
+  address->v4.sin_family = AF_INET;
+  address->v4.sin_port = from.sin6_port;
+  memcpy(&address->v4.sin_addr, &from.sin6_addr.s6_addr[12], sizeof address->v4.sin_addr);
+}
+
 /* An address of a link means nothing without the link. */
 static void add_scope(const neap__sockaddr *address, char *host) {
   char name[UV_IF_NAMESIZE];

@@ -26,6 +26,11 @@ bool neap__sockaddr_equal(const neap__sockaddr *a, const neap__sockaddr *b);
 int neap__sockaddr_port(const neap__sockaddr *address);
 void neap__sockaddr_set_port(neap__sockaddr *address, int port);
 
+/* Between an IPv4 address and the IPv6 address that stands for it, ::ffff:a.b.c.d. The second one leaves
+ * others as they are. */
+void neap__sockaddr_map(neap__sockaddr *address);
+void neap__sockaddr_unmap(neap__sockaddr *address);
+
 /* The text of the host, NEAP__HOST_SIZE bytes. */
 void neap__sockaddr_host(const neap__sockaddr *address, char *host);
 

@@ -8,6 +8,7 @@ local await = core.await
 local M = {
   connect = core.net.connect,
   listen = core.net.listen,
+  udp = core.udp,
 }
 
 -- How long to wait when the system cannot give a connection now: descriptors or memory are short.

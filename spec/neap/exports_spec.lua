@@ -167,6 +167,7 @@ local objects = {
   Conn = { "net", "Conn", connect },
   Server = { "net", "Server", function() return await(neap.net.listen("127.0.0.1", 0)) end },
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
+  Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },

@@ -1141,6 +1141,80 @@ function net.listen(host, port, opts) end
 ---@return neap.Task
 function net.serve(opts, handler) end
 
+---@class neap.UdpOptions
+---@field host? string address or name of this machine; default: all, of IPv4 and IPv6
+---@field port? integer default 0: a free one
+---@field reuse_address? boolean
+---@field reuse_port? boolean
+---@field ipv6_only? boolean
+---@field broadcast? boolean
+
+---@param opts? neap.UdpOptions
+---@return neap.Task # of a neap.Udp
+---@nodiscard
+function net.udp(opts) end
+
+---A socket for datagrams: `for data, host, port in udp do`.
+---@class neap.Udp
+---@operator call: string?
+local Udp = {}
+
+---One datagram; without host and port to where the socket is connected.
+---@param data string
+---@param host? string address or name
+---@param port? integer
+---@return neap.Task # of the number of bytes
+function Udp:send(data, host, port) end
+
+---@param max? integer bytes of it at most; default: all
+---@return neap.Task # of data, host, port, and whether it was longer than max
+---@nodiscard
+function Udp:recv(max) end
+
+---Sends there, and receives from there alone.
+---@param host string address or name
+---@param port integer
+---@return neap.Task
+function Udp:connect(host, port) end
+
+function Udp:disconnect() end
+
+---@param group string address
+---@param interface? string address of this machine
+function Udp:join(group, interface) end
+
+---@param group string address
+---@param interface? string
+function Udp:leave(group, interface) end
+
+---@param on boolean
+function Udp:set_broadcast(on) end
+
+---@param hops integer 1 to 255
+function Udp:set_ttl(hops) end
+
+---@param hops integer 1 to 255
+function Udp:set_multicast_ttl(hops) end
+
+---@param on boolean
+function Udp:set_multicast_loop(on) end
+
+---@param address? string of this machine; nil: the system's choice
+function Udp:set_multicast_interface(address) end
+
+---@return string host
+---@return integer port
+---@nodiscard
+function Udp:address() end
+
+---@return string host
+---@return integer port
+---@nodiscard
+function Udp:peer() end
+
+---@return neap.Task
+function Udp:close() end
+
 ---@class neap.Server
 ---@operator call: neap.Conn?
 local Server = {}
