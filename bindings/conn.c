@@ -84,9 +84,7 @@ int neapL__collect_stream(lua_State *L) {
   neapL__object *self = lua_touserdata(L, 1);
   neap__stream *stream = self->core;
   self->core = NULL;
-  if (!stream) return 0;
-  neap__stream_close(stream);
-  neap__stream_unref(stream);
+  if (stream) neap__stream_drop(stream);
   return 0;
 }
 

@@ -146,8 +146,20 @@ int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
   return 0;
 }
 
+/* The last reference but libuv's was that of an operation: now nobody can use it any more. */
+static bool is_abandoned(const neap__stream *stream) {
+  return stream->is_dropped && stream->refs == 1 && !stream->is_closing;
+}
+
+void neap__stream_drop(neap__stream *stream) {
+  stream->is_dropped = true;
+  neap__stream_unref(stream);
+}
+
 void neap__stream_unref(neap__stream *stream) {
-  if (--stream->refs > 0) return;
+  stream->refs--;
+  if (is_abandoned(stream)) neap__stream_close(stream);
+  if (stream->refs > 0) return;
   neap_loop *loop = stream->loop;
   if (stream->release) stream->release(stream);
   if (stream->reader.buffer) neap__reader_clear(&stream->reader);

@@ -29,6 +29,7 @@ struct neap__stream {
   bool was_served; /* the last read got its data, and no other has come yet */
   bool skips;      /* what libuv could read now is left in the socket */
   bool is_shut;    /* this direction has ended */
+  bool is_dropped; /* nobody holds it but operations */
   bool is_closing, is_closed;
 };
 
@@ -38,6 +39,10 @@ int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
                      neap__stream **result);
 
 void neap__stream_unref(neap__stream *stream);
+
+/* Gives up the holder's reference to a stream that may be open: it closes when no operation needs it any
+ * more. */
+void neap__stream_drop(neap__stream *stream);
 
 /* Starts to close; pending operations fail with ECLOSED. Idempotent. */
 void neap__stream_close(neap__stream *stream);
