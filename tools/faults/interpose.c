@@ -128,10 +128,6 @@ VECTORED(preadv, preadv, (int fd, const struct iovec *parts, int count, off_t at
          (fd, parts, count, at))
 VECTORED(preadv, preadv64, (int fd, const struct iovec *parts, int count, off64_t at),
          (fd, parts, count, at))
-VECTORED(preadv2, preadv2, (int fd, const struct iovec *parts, int count, off_t at, int flags),
-         (fd, parts, count, at, flags))
-VECTORED(preadv2, preadv64v2, (int fd, const struct iovec *parts, int count, off64_t at, int flags),
-         (fd, parts, count, at, flags))
 VECTORED(pwritev, pwritev, (int fd, const struct iovec *parts, int count, off_t at),
          (fd, parts, count, at))
 VECTORED(pwritev, pwritev64, (int fd, const struct iovec *parts, int count, off64_t at),
@@ -141,6 +137,19 @@ VECTORED(pwritev2, pwritev2, (int fd, const struct iovec *parts, int count, off_
 VECTORED(pwritev2, pwritev64v2,
          (int fd, const struct iovec *parts, int count, off64_t at, int flags),
          (fd, parts, count, at, flags))
+
+/* With RWF_NOWAIT it is a call of its own: it may give EAGAIN for a file. */
+#define PREADV2(name, position)                                                                    \
+  EXPORT ssize_t name(int fd, const struct iovec *parts, int count, position at, int flags) {      \
+    NEXT(name);                                                                                    \
+    struct iovec first;                                                                            \
+    enum faults_call call = flags & RWF_NOWAIT ? CALL_preadv2_nowait : CALL_preadv2;               \
+    if (fails_with_parts(call, fd, &parts, &count, &first, CALLER)) return -1;                     \
+    return next(fd, parts, count, at, flags);                                                      \
+  }
+
+PREADV2(preadv2, off_t)
+PREADV2(preadv64v2, off64_t)
 
 /* For the length of the call the message has the first part alone. */
 static bool fails_with_message(enum faults_call call, int fd, struct msghdr *message,
@@ -219,6 +228,8 @@ INTERPOSE(stat, int, statx,
           -1, (fd, path, flags, mask, info))
 INTERPOSE(statfs, int, statfs, (const char *path, struct statfs *info), -1, (path, info))
 INTERPOSE(statfs, int, statfs64, (const char *path, struct statfs64 *info), -1, (path, info))
+INTERPOSE(statfs, int, fstatfs, (int fd, struct statfs *info), fd, (fd, info))
+INTERPOSE(statfs, int, fstatfs64, (int fd, struct statfs64 *info), fd, (fd, info))
 INTERPOSE(access, int, access, (const char *path, int mode), -1, (path, mode))
 INTERPOSE(access, int, faccessat, (int fd, const char *path, int mode, int flags), -1,
           (fd, path, mode, flags))

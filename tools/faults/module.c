@@ -1,9 +1,9 @@
 /* require "faults": faults.so as a Lua module, in the process that has it preloaded.
  *
  *   faults.set{ call = "read", nth = 3, errno = "EINTR" }    the third read fails
- *   faults.set{ call = "any", nth = 5, errno = "ENOMEM", persist = true }
- *                                   the fifth call that may fail so, and all that follow
- *   faults.set{ call = "writes", nth = 1, short = 1, persist = true }    one byte at a time
+ *   faults.set{ call = "any", nth = 5, errno = "ENOMEM", times = 100 }
+ *                         the fifth call that may fail so, and 99 more
+ *   faults.set{ call = "writes", short = 1, times = math.huge }    one byte at a time
  *   faults.random(seed, { short = 0.3, EINTR = 0.1, EAGAIN = 0.1, least = 512 })    what any kernel may do
  *   faults.clear()    nothing fails any more; counts begin anew
  *   faults.count()    { seen =, delivered =, last = the call that failed last, calls = { read =, ... } }
@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +22,11 @@
 #include "plan.h"
 
 #define ERRORS(X)                                                                                  \
-  X(EACCES) X(EADDRINUSE) X(EAGAIN) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT)        \
-  X(EFBIG) X(EINTR) X(EINVAL) X(EIO) X(EMFILE) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENOMEM)       \
-  X(ENOSPC) X(ENOSYS) X(ENOTCONN) X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(ETIMEDOUT) X(EXDEV)
+  X(EACCES)                                                                                        \
+  X(EADDRINUSE)                                                                                    \
+  X(EAGAIN) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT) X(EFBIG) X(EINTR) X(EINVAL)    \
+      X(EIO) X(EMFILE) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENOMEM) X(ENOSPC) X(ENOSYS)           \
+          X(ENOTCONN) X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(ETIMEDOUT) X(EXDEV)
 
 static const struct {
   const char *name;
@@ -55,12 +58,17 @@ static int field(lua_State *L, const char *name) {
   return lua_gettop(L);
 }
 
+static unsigned times(lua_State *L) {
+  double n = luaL_optnumber(L, field(L, "times"), 1);
+  return n < 0 ? 0 : n > UINT_MAX ? UINT_MAX : (unsigned)n;
+}
+
 static int set(lua_State *L) {
   struct faults_rule rule = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
   rule.call = call_number(L, luaL_checkstring(L, field(L, "call")));
   rule.nth = (unsigned)luaL_optinteger(L, field(L, "nth"), 1);
-  rule.persists = (field(L, "persist"), lua_toboolean(L, -1));
+  rule.times = times(L);
   rule.longest = (size_t)luaL_optinteger(L, field(L, "short"), 0);
   const char *error = luaL_optstring(L, field(L, "errno"), NULL);
   if (error) rule.error = error_number(L, error);

@@ -27,7 +27,7 @@ static const struct {
 
 static const int read_errors[KIND_COUNT][MOST_ERRORS] = {
     [A_FILE] = {EIO, ENOMEM},
-    [A_STREAM] = {ECONNRESET, ETIMEDOUT, ENOMEM, ENOBUFS},
+    [A_STREAM] = {ECONNRESET, ETIMEDOUT, ENOMEM},
     [PACKETS] = {ECONNREFUSED, ENOMEM, ENOBUFS},
     [A_PIPE] = {EIO, ENOMEM},
 };
@@ -40,6 +40,8 @@ static const int write_errors[KIND_COUNT][MOST_ERRORS] = {
 };
 
 static bool may_fail_with(enum faults_call call, enum faults_kind kind, int error) {
+  if (error == EINTR) return calls[call].may_be_interrupted;
+  if (call == CALL_preadv2_nowait && error == EOPNOTSUPP) return true;
   const int *errors = calls[call].errors;
   if (calls[call].what == READS) errors = read_errors[kind];
   if (calls[call].what == WRITES) errors = write_errors[kind];
@@ -61,9 +63,10 @@ static bool may_be_short(enum faults_call call, enum faults_kind kind, int fd, s
   return kind == A_FILE || !faults_has_hung_up(fd);
 }
 
-/* As after another process has taken what there was, or as long as there is no memory; a small write to a
- * pipe is left alone: libuv's signal handler drops what the pipe does not take. */
+/* As after another process has taken what there was, or while there is no memory, or no page in the cache.
+ * A small write to a pipe is left alone: libuv's signal handler drops what its pipe does not take. */
 static bool may_come_later(enum faults_call call, enum faults_kind kind, int fd, size_t size) {
+  if (call == CALL_preadv2_nowait) return true;
   if (calls[call].what == WRITES && kind == A_PIPE && size <= PIPE_BUF) return false;
   return kind != A_FILE && faults_is_nonblocking(fd);
 }
@@ -86,7 +89,7 @@ static struct state {
   int range_count;
   atomic_uint seen[CALL_COUNT], delivered[CALL_COUNT];
   atomic_int last;
-} *state;
+} * state;
 
 __attribute__((constructor)) static void make_state(void) {
   void *memory =
@@ -158,20 +161,29 @@ static bool concerns(const struct faults_rule *rule, const struct asked *asked) 
   enum what what = calls[asked->call].what;
   if (!rule->error && !asked->size) return false;
   switch (rule->call) {
-  case CALL_ANY: return !rule->error || may_fail_with(asked->call, asked->kind, rule->error);
+  case CALL_ANY: return may_fail_with(asked->call, asked->kind, rule->error);
   case CALL_READS: return what == READS;
   case CALL_WRITES: return what == WRITES;
   default: return rule->call == (int)asked->call;
   }
 }
 
-static bool fails_by_rule(struct rule *rule, const struct asked *asked) {
+/* Counts the call if the rule concerns it, and says whether it is one of those that it strikes. */
+static bool is_struck(struct rule *rule, const struct asked *asked) {
   if (!concerns(&rule->is, asked)) return false;
   unsigned n = ++rule->matched;
-  if (n < rule->is.nth || (n > rule->is.nth && !rule->is.persists)) return false;
-  if (rule->is.error) return fails_with(asked->call, rule->is.error);
+  return n >= rule->is.nth && n - rule->is.nth < rule->is.times;
+}
+
+/* Every rule sees every call; of several that strike the first one does. */
+static bool fails_by_rule(const struct asked *asked) {
+  const struct faults_rule *striking = NULL;
+  for (unsigned i = 0, count = state->rule_count; i < count; i++)
+    if (is_struck(&state->rules[i], asked) && !striking) striking = &state->rules[i].is;
+  if (!striking) return false;
+  if (striking->error) return fails_with(asked->call, striking->error);
   if (may_be_short(asked->call, asked->kind, asked->fd, *asked->size))
-    shorten(asked, rule->is.longest);
+    shorten(asked, striking->longest);
   return false;
 }
 
@@ -217,10 +229,7 @@ static bool fails_by_chance(const struct asked *asked, unsigned n) {
 
 static bool decide(const struct asked *asked) {
   unsigned n = ++state->seen[asked->call];
-  unsigned count = state->rule_count;
-  for (unsigned i = 0; i < count; i++)
-    if (fails_by_rule(&state->rules[i], asked)) return true;
-  return state->is_noisy && fails_by_chance(asked, n);
+  return fails_by_rule(asked) || (state->is_noisy && fails_by_chance(asked, n));
 }
 
 bool faults_fails(enum faults_call call, int fd, size_t *size, const void *caller) {

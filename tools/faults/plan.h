@@ -13,13 +13,14 @@
 /* X(name, what it is, whether a signal may interrupt it, its errors); a transfer has the errors of its
  * direction and of the kind of descriptor. */
 #define FAULTS_TABLE_FULL EMFILE, ENFILE, ENOMEM
-#define FAULTS_ON_DISK EIO, ENOSPC, EDQUOT, ENOMEM
+#define FAULTS_ON_DISK    EIO, ENOSPC, EDQUOT, ENOMEM
 #define FAULTS_CALLS(X)                                                                            \
   X(read, READS, true, 0)                                                                          \
   X(readv, READS, true, 0)                                                                         \
   X(pread, READS, true, 0)                                                                         \
   X(preadv, READS, true, 0)                                                                        \
   X(preadv2, READS, true, 0)                                                                       \
+  X(preadv2_nowait, READS, true, 0)                                                                \
   X(recv, READS, true, 0)                                                                          \
   X(recvfrom, READS, true, 0)                                                                      \
   X(recvmsg, READS, true, 0)                                                                       \
@@ -99,8 +100,8 @@ bool faults_fails(enum faults_call call, int fd, size_t *size, const void *calle
 
 struct faults_rule {
   int call;       /* or CALL_READS ...; CALL_ANY: those that may fail with `error` */
-  unsigned nth;   /* counted from 1 since it was set */
-  bool persists;  /* from the nth on */
+  unsigned nth;   /* the first that fails, counted from 1 since the rule was set */
+  unsigned times; /* so many, one after the other */
   int error;      /* 0: a short count */
   size_t longest; /* of a short count */
 };
