@@ -24,9 +24,10 @@
 #define ERRORS(X)                                                                                  \
   X(EACCES)                                                                                        \
   X(EADDRINUSE)                                                                                    \
-  X(EAGAIN) X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT) X(EFBIG) X(EINTR) X(EINVAL)    \
-      X(EIO) X(EMFILE) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENOMEM) X(ENOSPC) X(ENOSYS)           \
-          X(ENOTCONN) X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(ETIMEDOUT) X(EXDEV)
+  X(EAGAIN)                                                                                        \
+  X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT) X(EFBIG) X(EINTR) X(EINVAL) X(EIO)       \
+      X(EMFILE) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENOMEM) X(ENOSPC) X(ENOSYS) X(ENOTCONN)      \
+          X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(ETIMEDOUT) X(EXDEV)
 
 static const struct {
   const char *name;
