@@ -3,10 +3,10 @@
 -- `not ok TITLE: why`; while a spec runs, `# TITLE`, so that a crash has a name; at the end
 -- `1..COUNT`. A pending spec is a promise not kept: it counts as failed.
 --
--- With NEAP_NOISE=SEED each spec runs under what any kernel may do at any time: short counts, EINTR,
--- EAGAIN (tools/faults, which has to be preloaded: `NEAP_NOISE=3 ./dev test FILE`). The outcome has to
--- be the same. What happens is drawn from the seed and the title, so that one spec alone sees the
--- same; where the thread pool's threads compete, nearly the same.
+-- With NEAP_NOISE=SEED each spec runs under what any kernel may do at any time: short counts,
+-- EINTR, EAGAIN (tools/faults, which has to be preloaded: `NEAP_NOISE=3 ./dev test FILE`). The
+-- outcome has to be the same. What happens is drawn from the seed and the title, so that one spec
+-- alone sees the same; where the thread pool's threads compete, nearly the same.
 
 local default_handler = "busted.outputHandlers.plainTerminal"
 local handler_name = "neap_results"
@@ -25,8 +25,8 @@ local function open_results()
   return results
 end
 
--- Up to `least` bytes stay together: that a small message arrives in one piece is no promise, but specs
--- may rely on it to be readable. Smaller pieces: spec/faults/io_faults_spec.lua.
+-- Up to `least` bytes stay together: that a small message arrives in one piece is no promise, but
+-- specs may rely on it to be readable. Smaller pieces: spec/faults/io_faults_spec.lua.
 local noise = { short = 0.3, EINTR = 0.1, EAGAIN = 0.1, least = 512 }
 local noise_seed = math.tointeger(os.getenv("NEAP_NOISE"))
 

@@ -1,4 +1,5 @@
--- What makes system calls fail, itself (tools/faults): otherwise specs that use it would prove nothing.
+-- What makes system calls fail, itself (tools/faults): otherwise the specs that use it would prove
+-- nothing.
 
 local h = require "spec.helper"
 local faults = require "faults"

@@ -1,6 +1,6 @@
--- Each system call of a scenario fails, one after the other, with each error that a kernel may give it
--- (tools/faults). The scenario comes through, or it raises that error; nothing is lost, doubled or left
--- open; and the next attempt works. A new scenario is a row in SCENARIOS.
+-- Each system call of a scenario fails, one after the other, with each error that a kernel may
+-- give it (tools/faults). The scenario comes through, or it raises that error; nothing is lost,
+-- doubled or left open; and the next attempt works. A new scenario is a row in SCENARIOS.
 
 local h = require "spec.helper"
 local faults = require "faults"
@@ -212,7 +212,7 @@ local function run_limited(body)
   if not ok then error(err, 0) end
 end
 
---- Runs the body in a run of its own, under the faults that are set; returns its outcome and counts.
+--- Runs the body in a run of its own, under the faults that are set; gives its outcome and counts.
 local function attempt(body)
   local ok, err = pcall(neap.run, run_limited, body)
   local counts = faults.count()
@@ -253,8 +253,8 @@ local function check_open(before)
   end
 end
 
---- One fault: the n-th call that may fail so does. Returns whether there was one. What fails because
---- of what has failed (the other end, a close) is nobody's business.
+--- One fault: the n-th call that may fail so does. Returns whether there was one. What fails as a
+--- consequence (the other end, a close) is nobody's business.
 local function survives(t, scenario, rule, before)
   local _, body, tolerated = table.unpack(scenario)
   faults.set(rule)

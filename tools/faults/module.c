@@ -21,21 +21,19 @@
 
 #include "plan.h"
 
-#define ERRORS(X)                                                                                  \
-  X(EACCES)                                                                                        \
-  X(EADDRINUSE)                                                                                    \
-  X(EAGAIN)                                                                                        \
-  X(ECONNABORTED) X(ECONNREFUSED) X(ECONNRESET) X(EDQUOT) X(EFBIG) X(EINTR) X(EINVAL) X(EIO)       \
-      X(EMFILE) X(ENETUNREACH) X(ENFILE) X(ENOBUFS) X(ENOMEM) X(ENOSPC) X(ENOSYS) X(ENOTCONN)      \
-          X(EOPNOTSUPP) X(EPERM) X(EPIPE) X(ETIMEDOUT) X(EXDEV)
+#define ERROR(name)                                                                                \
+  { #name, name }
 
 static const struct {
   const char *name;
   int number;
 } errors[] = {
-#define ROW(name) {#name, name},
-    ERRORS(ROW)
-#undef ROW
+    ERROR(EACCES),       ERROR(EADDRINUSE), ERROR(EAGAIN),    ERROR(ECONNABORTED),
+    ERROR(ECONNREFUSED), ERROR(ECONNRESET), ERROR(EDQUOT),    ERROR(EFBIG),
+    ERROR(EINTR),        ERROR(EINVAL),     ERROR(EIO),       ERROR(EMFILE),
+    ERROR(ENETUNREACH),  ERROR(ENFILE),     ERROR(ENOBUFS),   ERROR(ENOMEM),
+    ERROR(ENOSPC),       ERROR(ENOSYS),     ERROR(ENOTCONN),  ERROR(EOPNOTSUPP),
+    ERROR(EPERM),        ERROR(EPIPE),      ERROR(ETIMEDOUT), ERROR(EXDEV),
 };
 
 static int error_number(lua_State *L, const char *name) {
