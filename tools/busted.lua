@@ -26,7 +26,7 @@ local function open_results()
 end
 
 -- Up to `least` bytes stay together: that a small message arrives in one piece is no promise, but
--- specs may rely on it to be readable. Smaller pieces: spec/faults/io_faults_spec.lua.
+-- specs may rely on it to be readable. Smaller pieces: spec/sweep.lua.
 local noise = { short = 0.3, EINTR = 0.1, EAGAIN = 0.1, least = 512 }
 local noise_seed = math.tointeger(os.getenv("NEAP_NOISE"))
 

@@ -265,6 +265,8 @@ INTERPOSE(chmod, int, fchmodat, (int fd, const char *path, mode_t mode, int flag
 INTERPOSE(chown, int, chown, (const char *path, uid_t user, gid_t group), -1, (path, user, group))
 INTERPOSE(chown, int, lchown, (const char *path, uid_t user, gid_t group), -1, (path, user, group))
 INTERPOSE(chown, int, fchown, (int fd, uid_t user, gid_t group), fd, (fd, user, group))
+INTERPOSE(chown, int, fchownat, (int fd, const char *path, uid_t user, gid_t group, int flags), -1,
+          (fd, path, user, group, flags))
 INTERPOSE(utime, int, futimens, (int fd, const struct timespec times[2]), fd, (fd, times))
 INTERPOSE(utime, int, utimensat,
           (int fd, const char *path, const struct timespec times[2], int flags), -1,
