@@ -111,7 +111,7 @@ local function survives(t, scenario, rule, before)
     elseif tolerated and counts.last and not tolerated[counts.last] then
       error("nothing was raised", 0)
     end
-    if after then after() end
+    if after then after(counts) end
     ok, err = attempt(body)
     if not ok then error("the next attempt raised " .. tostring(err), 0) end
     check_open(before)
@@ -165,7 +165,8 @@ end
 
 --- Defines the specs. A scenario is { name, body, tolerated, after = fn }. `body` is a main task,
 --- and can be run again and again. `tolerated`: where all errors name a path, the calls whose
---- failure may be without consequence. `after` looks at what a fault has left.
+--- failure may be without consequence. `after(counts)` looks at what
+--- a fault has left.
 function M.define(scenarios)
   describe_each("system calls that fail in", scenarios, define_failures)
   describe_each("short counts in", scenarios, define_short_counts)
