@@ -1,5 +1,6 @@
 -- Each system call of files fails: see spec/sweep.lua.
 
+local lfs = require "lfs"
 local neap = require "neap"
 local support = require "spec.support"
 local sweep = require "spec.sweep"
@@ -70,12 +71,138 @@ local function lines()
   expect("one||two|three", table.concat(all, "|"))
 end
 
+--- Names in the directory other than "file".
+local function others()
+  local names = {}
+  for name in lfs.dir(at(".")) do
+    if name ~= "." and name ~= ".." and name ~= "file" then names[#names + 1] = name end
+  end
+  return names
+end
+
+--- After a fault either content is there, and no other file, unless removing it has failed, too.
+local function old_or_new(old, new)
+  return function(counts)
+    local content = support.slurp(at("file"))
+    if content ~= old and content ~= new then error("neither old nor new: " .. content, 0) end
+    for _, name in ipairs(others()) do
+      os.remove(at(name))
+      if not counts.faults.unlink then error("left: " .. name, 0) end
+    end
+  end
+end
+
+local function write_atomically()
+  support.spit(at("file"), "old")
+  await(fs.write_file(at("file"), DATA, { atomic = true }))
+  expect(DATA, support.slurp(at("file")))
+end
+
+local function write_synced()
+  await(fs.write_file(at("file"), DATA, { sync = true }))
+  await(fs.append_file(at("file"), DATA, { sync = true }))
+  expect(DATA .. DATA, support.slurp(at("file")))
+end
+
+local function copy()
+  support.spit(at("file"), DATA)
+  os.remove(at("copy"))
+  await(fs.copy_file(at("file"), at("copy"), { overwrite = false }))
+  expect(DATA, support.slurp(at("copy")))
+end
+
+--- A copy that has failed leaves nothing.
+local function no_copy_or_whole(counts)
+  if counts.faults.unlink then return end
+  local ok, content = pcall(support.slurp, at("copy"))
+  if ok and content ~= DATA then error("a part is left: " .. content, 0) end
+end
+
+local function make_tree()
+  await(fs.mkdir(at("tree/a/b"), { parents = true }))
+  await(fs.write_file(at("tree/a/b/file"), DATA))
+  await(fs.symlink("b/file", at("tree/a/link")))
+end
+
+local function trees()
+  os.execute("rm -rf " .. at("tree"))
+  make_tree()
+  local names = {}
+  for entry in fs.walk(at("tree")) do names[#names + 1] = entry.name .. "=" .. entry.type end
+  expect("a=directory b=directory file=file link=link", table.concat(names, " "))
+  await(fs.remove(at("tree"), { recursive = true }))
+  expect(false, await(fs.access(at("tree"))))
+end
+
+local function names()
+  for _, name in ipairs{ "other", "second", "link" } do os.remove(at(name)) end
+  support.spit(at("file"), DATA)
+  await(fs.rename(at("file"), at("other")))
+  await(fs.link(at("other"), at("second")))
+  await(fs.symlink("second", at("link")))
+  expect("second", await(fs.readlink(at("link"))))
+  expect(await(fs.realpath(at("second"))), await(fs.realpath(at("link"))))
+  expect(2, await(fs.stat(at("link"))).nlink)
+  expect("link", await(fs.lstat(at("link"))).type)
+  expect(DATA, support.slurp(at("link")))
+end
+
+local function attributes()
+  support.spit(at("file"), DATA)
+  await(fs.chmod(at("file"), "600"))
+  await(fs.chown(at("file")))
+  await(fs.truncate(at("file"), 10))
+  await(fs.utime(at("file"), 1, 2))
+  local info = await(fs.stat(at("file")))
+  expect(2.0, info.mtime)
+  expect(10, info.size)
+  expect(true, await(fs.access(at("file"), "r")))
+  expect(true, await(fs.statfs(at("file"))).bsize > 0)
+end
+
+local function temp_dir()
+  local path
+  do
+    local dir <close> = await(fs.temp_dir{ dir = at(".") })
+    path = dir.path
+    await(fs.write_file(path .. "/x", DATA))
+    await(dir:close())
+  end
+  expect(false, await(fs.access(path)))
+end
+
+local function temp_file()
+  local file <close> = await(fs.temp_file{ dir = at(".") })
+  await(file:write(DATA))
+  await(file:seek("set"))
+  expect(DATA, await(file:read_all()))
+  await(file:close())
+end
+
 --- What is read on the spot if it lies in memory is left to the pool where that fails.
 local QUICK = { preadv2_nowait = true, pread = true, statfs = true }
+local SPOT = {
+  preadv2_nowait = true, read = true, open = true, stat = true, statfs = true, close = true,
+}
+local TEMPORARY = { preadv2_nowait = true, pread = true, statfs = true, unlink = true }
+
+-- A directory that may not be read is opened otherwise.
+local ATOMIC = { open = true, close = true }
+
+-- A faster way that fails is followed by a slower one; closing what was read tells nothing.
+local COPY = { ficlone = true, copy_file_range = true, sendfile = true, close = true }
 
 sweep.define{
-  { "fs.read_file", read_file, { close = true } },
+  { "fs.read_file", read_file, SPOT },
   { "fs.write_file", write_file, {} },
+  { "fs.write_file, atomic", write_atomically, ATOMIC, after = old_or_new("old", DATA) },
+  { "fs.write_file, append_file, sync", write_synced, {} },
+  { "fs.copy_file", copy, COPY, after = no_copy_or_whole },
+  { "fs: mkdir, symlink, walk, remove", trees, {} },
+  { "fs: rename, link, symlink, readlink, realpath, stat", names, {} },
+  { "fs: chmod, chown, utime, truncate, access, statfs", attributes, {} },
+  { "fs.temp_dir", temp_dir, {} },
+  { "fs.temp_file", temp_file, TEMPORARY },
   { "fs.list", list, {} },
   { "File: open, write, sync, read, close", write_and_read, QUICK },
   { "File: append", append, {} },
