@@ -29,6 +29,7 @@ local LIMIT = 10 -- seconds of real time, for what waits for ever
 
 -- What resolving says for the errors that have a code of their own there.
 local RESOLVER_CODES = { ENOMEM = "EAI_MEMORY", EAGAIN = "EAI_AGAIN" }
+local RESOLVES = { getaddrinfo = true, getnameinfo = true }
 
 local directory
 
@@ -64,7 +65,7 @@ end
 local function is_error_of(err, code, counts)
   if getmetatable(err) ~= getmetatable(neap.error("EINVAL", "a sample")) then return false end
   local expected = code
-  if counts.last == "getaddrinfo" then expected = RESOLVER_CODES[code] or code end
+  if RESOLVES[counts.last] then expected = RESOLVER_CODES[code] or code end
   return err.code == expected
 end
 

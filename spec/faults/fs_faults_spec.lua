@@ -179,6 +179,13 @@ local function temp_file()
   await(file:close())
 end
 
+local function watch()
+  local watcher <close> = await(fs.watch(at(".")))
+  support.spit(at("file"), DATA)
+  expect("file", await(watcher:next()).name)
+  await(watcher:close())
+end
+
 --- What is read on the spot if it lies in memory is left to the pool where that fails.
 local QUICK = { preadv2_nowait = true, pread = true, statfs = true }
 local SPOT = {
@@ -204,6 +211,7 @@ sweep.define{
   { "fs.temp_dir", temp_dir, {} },
   { "fs.temp_file", temp_file, TEMPORARY },
   { "fs.list", list, {} },
+  { "fs.watch", watch, { stat = true } },
   { "File: open, write, sync, read, close", write_and_read, QUICK },
   { "File: append", append, {} },
   { "File: write_at, read_at, seek, truncate", positions, QUICK },

@@ -83,7 +83,15 @@ local function serve()
   if not ok then error(failure or err, 0) end
 end
 
+local function resolve()
+  for _, entry in ipairs(await(neap.dns.resolve("localhost", { family = "ipv4" }))) do
+    expect("127.0.0.1", entry.address)
+  end
+  expect("string", type(await(neap.dns.reverse("127.0.0.1"))))
+end
+
 sweep.define{
+  { "neap.dns", resolve },
   { "net: listen, connect, accept, write, shutdown, read_all", tcp },
   { "net by name", by_name },
   { "net over a Unix socket", unix },
