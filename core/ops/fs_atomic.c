@@ -39,7 +39,9 @@ static int resolve(neap__fs *fs, target *to) {
   int code = follow_link(fs, to, fs->path, strlen(fs->path));
   for (int i = 0; !code; i++) {
     ssize_t n = readlink(to->path, link, sizeof link);
-    if (n < 0) return 0; /* no link, or nothing: what it is, the rest will tell */
+    if (n < 0 && (errno == EINVAL || errno == ENOENT || errno == ENOTDIR))
+      return 0; /* no link, or nothing: what it is, the rest will tell */
+    if (n < 0) return neap__fs_fail(fs, "readlink");
     if (n == sizeof link) return neap__fs_refuse(fs, UV_ENAMETOOLONG, "readlink");
     if (i == MAX_LINKS) return neap__fs_refuse(fs, UV_ELOOP, "readlink");
     code = follow_link(fs, to, link, (size_t)n);
@@ -96,11 +98,8 @@ static int open_temporary(target *to, mode_t mode) {
     return -1;
   }
   snprintf(to->temporary, sizeof to->temporary, ".neap-%016" PRIx64, random);
-  int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  int fd;
-  do fd = openat(to->directory, to->temporary, flags, mode);
-  while (fd < 0 && errno == EINTR);
-  return fd;
+  return neap__open_at(to->directory, to->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+                       mode);
 }
 
 static int fill_temporary(neap__fs *fs, target *to) {
@@ -108,7 +107,7 @@ static int fill_temporary(neap__fs *fs, target *to) {
   if (fd < 0) return neap__fs_fail(fs, "open");
   int code = neap__fs_write_data(fs, fd);
   if (!code) code = keep_mode(fs, to, fd);
-  if (!code && fsync(fd)) code = neap__fs_fail(fs, "fsync");
+  if (!code && neap__fsync(fd)) code = neap__fs_fail(fs, "fsync");
   code = neap__fs_close_written(fs, fd, code);
   if (!code) code = neap__fs_check(fs);
   if (!code && renameat(to->directory, to->temporary, to->directory, to->name))
@@ -119,7 +118,7 @@ static int fill_temporary(neap__fs *fs, target *to) {
 
 /* The new name has to reach the disk, too; a directory that may not be read cannot be told to. */
 static int sync_directory(neap__fs *fs, int directory) {
-  if (!fsync(directory) || errno == EBADF || errno == EINVAL) return 0;
+  if (!neap__fsync(directory) || errno == EBADF || errno == EINVAL) return 0;
   return neap__fs_fail(fs, "fsync");
 }
 

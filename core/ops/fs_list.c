@@ -1,5 +1,7 @@
 #include "fs.h"
 
+#include "syscall.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -97,12 +99,13 @@ static int read_entries(neap__fs *fs, DIR *dir) {
 
 static int run_list(neap__fs *fs) {
   int nofollow = fs->flags & NEAP__FS_NOFOLLOW ? O_NOFOLLOW : 0;
-  int fd = open(fs->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | nofollow);
+  int fd = neap__open(fs->path, O_RDONLY | O_DIRECTORY | nofollow, 0);
   if (fd < 0) return neap__fs_fail(fs, "open");
   DIR *dir = fdopendir(fd);
   if (!dir) {
+    int code = neap__fs_fail(fs, "fdopendir");
     close(fd);
-    return UV_ENOMEM;
+    return code;
   }
   int code = read_entries(fs, dir);
   closedir(dir);

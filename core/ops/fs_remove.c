@@ -1,5 +1,7 @@
 #include "fs.h"
 
+#include "syscall.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -73,11 +75,14 @@ static int fail(removal *self, const char *name, const char *syscall) {
 /* ---- Levels -------------------------------------------------------------------------------- */
 
 static DIR *open_directory(int parent, const char *name) {
-  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int fd = neap__open_at(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
   if (fd < 0) return NULL;
   DIR *dir = fdopendir(fd);
-  if (!dir) close(fd);
-  return dir;
+  if (dir) return dir;
+  int error = errno;
+  close(fd);
+  errno = error;
+  return NULL;
 }
 
 static void close_directory(level *at) {

@@ -27,7 +27,7 @@ static int write_in_place(neap__fs *fs) {
   int fd = neap__open(fs->path, O_WRONLY | O_CREAT | how, (mode_t)fs->mode);
   if (fd < 0) return neap__fs_fail(fs, "open");
   int code = neap__fs_write_data(fs, fd);
-  if (!code && fs->flags & NEAP__FS_SYNC && fsync(fd)) code = neap__fs_fail(fs, "fsync");
+  if (!code && fs->flags & NEAP__FS_SYNC && neap__fsync(fd)) code = neap__fs_fail(fs, "fsync");
   return neap__fs_close_written(fs, fd, code);
 }
 

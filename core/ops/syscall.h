@@ -24,6 +24,21 @@ static inline int neap__open(const char *path, int flags, mode_t mode) {
   return fd;
 }
 
+/* The same below an open directory. */
+static inline int neap__open_at(int directory, const char *name, int flags, mode_t mode) {
+  int fd;
+  do fd = openat(directory, name, flags | O_CLOEXEC, mode);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+static inline int neap__fsync(int fd) {
+  int code;
+  do code = fsync(fd);
+  while (code && errno == EINTR);
+  return code;
+}
+
 static inline ssize_t neap__fd_read(int fd, char *data, size_t size) {
   ssize_t n;
   do n = read(fd, data, size);

@@ -1,5 +1,7 @@
 #include "support.h"
 
+#include <errno.h>
+
 TEST(codes_of_neap_have_names_and_messages) {
   CHECK(strcmp(neap_error_name(NEAP_ECANCELLED), "ECANCELLED") == 0);
   CHECK(strcmp(neap_error_name(NEAP_EMISUSE), "EMISUSE") == 0);
@@ -20,6 +22,12 @@ TEST(every_code_of_libuv_has_the_name_that_libuv_gives) {
   CHECK(strcmp(neap_error_message(UV_##name), uv_strerror(UV_##name)) == 0);
   UV_ERRNO_MAP(CHECK_NAME)
 #undef CHECK_NAME
+}
+
+TEST(codes_of_the_system_that_libuv_lacks_have_names_and_messages) {
+  CHECK(strcmp(neap_error_name(-EDQUOT), "EDQUOT") == 0);
+  CHECK(strcmp(neap_error_message(-EDQUOT), "disk quota exceeded") == 0);
+  CHECK(strcmp(neap_error_name(-ESTALE), "ESTALE") == 0);
 }
 
 TEST(numbers_that_are_no_code_are_unknown) {

@@ -141,10 +141,12 @@ describe("File:read", function()
 
   it("reads 65536 bytes unless told otherwise", h.run(function()
     local file <close> = await(fs.open(given(MEBIBYTE)))
-    local chunks = {}
-    for chunk in function() return (await(file:read())) end do chunks[#chunks + 1] = chunk end
-    assert.equal(16, #chunks)
-    assert.equal(65536, #chunks[1])
+    local chunks, longest = {}, 0
+    for chunk in function() return (await(file:read())) end do
+      chunks[#chunks + 1] = chunk
+      longest = math.max(longest, #chunk)
+    end
+    assert.equal(65536, longest)
     assert.is_true(table.concat(chunks) == MEBIBYTE)
   end))
 
