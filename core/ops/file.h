@@ -34,8 +34,9 @@ typedef struct neap__file {
   uint64_t epoch;
   neap__reader reader;
   neap__file_pull pull;
-  neap__op *writer;  /* the job that writes at the position */
-  uint64_t burst_of; /* the read that is served on the spot, and how often in a row */
+  neap__list closers; /* closes that wait for the jobs under way */
+  neap__op *writer;   /* the job that writes at the position */
+  uint64_t burst_of;  /* the read that is served on the spot, and how often in a row */
   uint32_t burst;
   bool is_closing;
   bool appends;
@@ -73,6 +74,7 @@ typedef struct neap__file_op {
   int fd;
   bool unlinks_at_close;
   bool is_data_only; /* sync */
+  neap__list link;   /* close: in the closers of its file */
   double times[2];   /* utime: access and modification; NaN: now */
 } neap__file_op;
 

@@ -5,13 +5,16 @@
 #include "endpoint.h"
 #include "stream.h"
 
-/* A listening socket. */
+/* A listening socket. It is polled and accepted from by hand: libuv's own way cannot say that descriptors
+ * or memory are short without losing the connection, or looping for ever. So one that cannot be accepted
+ * now waits in the backlog. */
 typedef struct neap__server {
-  neap__stream stream;
+  neap__stream stream;  /* of the type UV_POLL */
   neap__list acceptors; /* pending accepts, first come first served */
-  int accept_code;      /* an error of listening to report to the next accept; 0 */
-  uint32_t connections; /* announced by libuv, not accepted */
-  char *path;           /* of its Unix socket in the file system, removed at close; NULL */
+  uv_handle_type type;  /* of what is accepted: UV_TCP or UV_NAMED_PIPE */
+  int fd;
+  char *path;      /* of its Unix socket in the file system, removed at close; NULL */
+  bool is_polling; /* somebody waits */
 } neap__server;
 
 /* Arguments: endpoint, backlog, and the options; result: server, see _take. Host "*" is every address of
@@ -37,9 +40,13 @@ typedef struct neap__accept {
   neap__server *server;
   bool ends;
   neap__stream *stream;
+  void *memory; /* for the stream: once there is a connection it cannot fail for want of it */
 } neap__accept;
 
 extern const neap__op_kind neap__accept_kind;
+
+/* A server for a socket that listens, which is its own now; the caller owns a reference. */
+int neap__server_new(neap_loop *loop, int fd, uv_handle_type type, neap__server **result);
 
 /* What the operation has made; the caller owns a reference. Once. */
 neap__server *neap__listen_take(neap__listen *self);

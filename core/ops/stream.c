@@ -118,21 +118,16 @@ static int init_handle(neap__stream *stream, uv_handle_type type, int fd) {
   case UV_TCP: return uv_tcp_init(stream->loop->uv, &stream->uv.tcp);
   case UV_NAMED_PIPE: return uv_pipe_init(stream->loop->uv, &stream->uv.pipe, 0);
   case UV_TTY: return uv_tty_init(stream->loop->uv, &stream->uv.tty, fd, 0);
+  case UV_POLL: return uv_poll_init(stream->loop->uv, &stream->uv.poll, fd);
   default: return UV_EINVAL;
   }
 }
 
-int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
-                     neap__stream **result) {
+int neap__stream_init(neap__stream *stream, neap_loop *loop, uv_handle_type type, int fd) {
   ignore_broken_pipes();
-  neap__stream *stream = neap__memory_new(&loop->memory, size);
-  if (!stream) return UV_ENOMEM;
   stream->loop = loop;
   int code = init_handle(stream, type, fd);
-  if (code) {
-    neap__memory_free(&loop->memory, stream);
-    return code;
-  }
+  if (code) return code;
   stream->uv.handle.data = stream;
   stream->refs = 2;
   stream->resource.close = close_resource;
@@ -142,8 +137,18 @@ int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
   neap__list_init(&stream->writers);
   neap__list_init(&stream->closers);
   neap__loop_anchor(loop);
-  *result = stream;
   return 0;
+}
+
+int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
+                     neap__stream **result) {
+  *result = neap__memory_new(&loop->memory, size);
+  if (!*result) return UV_ENOMEM;
+  int code = neap__stream_init(*result, loop, type, fd);
+  if (!code) return 0;
+  neap__memory_free(&loop->memory, *result);
+  *result = NULL;
+  return code;
 }
 
 /* The last reference but libuv's was that of an operation: now nobody can use it any more. */
@@ -382,9 +387,10 @@ static bool start_writer(neap__write *self, int *code) {
   *code = 0;
   if (is_shutdown(self) && self->stream->is_shut) return false;
   *code = is_shutdown(self) ? send_shutdown(self) : try_to_send(self);
-  if (!*code && !is_shutdown(self) && self->sent < self->size) *code = send_chunk(self);
-  return !*code && (is_shutdown(self) || self->sent < self->size ||
-                    uv_stream_get_write_queue_size(&self->stream->uv.stream) > 0);
+  if (*code || is_shutdown(self)) return !*code;
+  if (self->sent == self->size) return false;
+  *code = send_chunk(self); /* its callback comes, also if all of it has gone at once */
+  return !*code;
 }
 
 /* Works off the list until somebody in it waits for libuv. */

@@ -17,6 +17,7 @@ struct neap__stream {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
     uv_tty_t tty;
+    uv_poll_t poll; /* of a server: a socket that is only accepted from */
   } uv;
   uint32_t refs;
   neap__reader reader;
@@ -33,10 +34,13 @@ struct neap__stream {
   bool is_closing, is_closed;
 };
 
-/* Makes a stream for a libuv handle of `type`: UV_TCP, UV_NAMED_PIPE, or UV_TTY on `fd`. `size`: of the
+/* Makes a stream for a libuv handle of `type`: UV_TCP, UV_NAMED_PIPE, or UV_TTY or UV_POLL on `fd`. `size`: of the
  * struct that begins with it. The caller owns a reference. */
 int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
                      neap__stream **result);
+
+/* The same in zeroed memory that is there already, and is the stream's then. */
+int neap__stream_init(neap__stream *stream, neap_loop *loop, uv_handle_type type, int fd);
 
 void neap__stream_unref(neap__stream *stream);
 
