@@ -170,6 +170,14 @@ check_abstract_echo() {
   check "Ctrl-C ends it without connections at once" stops
 }
 
+check_udp_echo() {
+  head -c 1200 /dev/urandom >"$work/data" # one datagram
+  start tools/peers/udp_echo.lua
+  check "nc gets back what it sends over UDP" echoes nc -u -W 1 127.0.0.1 "$port"
+  check "socat gets back what it sends over UDP" echoes socat - "UDP4:127.0.0.1:$port"
+  check "Ctrl-C ends the wait for datagrams" stops
+}
+
 # --- neap as the client --------------------------------------------------------------------------
 
 # serves COMMAND...: a server of socat's, which says on stderr that it listens.
@@ -177,7 +185,7 @@ serves() {
   background socat -d -d "$1,fork" PIPE 2>"$work/log"
   server=$!
   until_ok grep -q 'listening on' "$work/log" || cat "$work/log"
-  port=$(sed -n 's/.*listening on AF=2 .*:\([0-9]*\)$/\1/p' "$work/log")
+  port=$(sed -n 's/.*listening on .*AF=2 .*:\([0-9]*\)$/\1/p' "$work/log")
 }
 
 # socat stops for ever when its own pipe is full: less than that is sent.
@@ -195,6 +203,11 @@ check_client() {
   serves "ABSTRACT-LISTEN:neap-peers-$$"
   check "neap gets back from socat what it sends over an abstract socket" \
     echoes "$lua" tools/peers/send.lua "@neap-peers-$$"
+  kill "$server"
+  head -c 1200 /dev/urandom >"$work/data"
+  serves UDP4-LISTEN:0
+  check "neap gets back from socat what it sends over UDP" \
+    echoes "$lua" tools/peers/udp_send.lua 127.0.0.1 "$port"
   kill "$server"
 }
 
@@ -291,6 +304,7 @@ check_http() {
 check_tcp_echo
 check_unix_echo
 check_abstract_echo
+check_udp_echo
 check_client
 check_chat
 check_http
