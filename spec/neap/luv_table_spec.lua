@@ -24,8 +24,8 @@ local function read_names()
   return names
 end
 
---- Whether `neap.fs.open` or `File:read` is there. Methods are looked up in the types: that they are true
---- is the matter of exports_spec.lua.
+--- Whether `neap.fs.open` or `File:read` is there. Methods are looked up in the types; that those
+--- are true is the matter of exports_spec.lua.
 local function exists(name)
   local class, method = name:match("^(%u%w*):([%w_]+)$")
   if class then

@@ -170,32 +170,39 @@ check_abstract_echo() {
   check "Ctrl-C ends it without connections at once" stops
 }
 
+check_udp_echo() {
+  head -c 1200 /dev/urandom >"$work/data" # one datagram
+  start tools/peers/udp_echo.lua
+  check "nc gets back what it sends over UDP" echoes nc -u -W 1 127.0.0.1 "$port"
+  check "socat gets back what it sends over UDP" echoes socat - "UDP4:127.0.0.1:$port"
+  check "Ctrl-C ends the wait for datagrams" stops
+}
+
 # --- neap as the client --------------------------------------------------------------------------
 
-# serves COMMAND...: a server of socat's, which says on stderr that it listens.
-serves() {
-  background socat -d -d "$1,fork" PIPE 2>"$work/log"
+# from_socat HOW ADDRESS COMMAND...: socat serves one client there, the command. It gets the
+# port as its last argument, if there is one.
+from_socat() {
+  how=$1
+  background socat -d -d "$2" PIPE >/dev/null 2>"$work/log"
   server=$!
+  shift 2
   until_ok grep -q 'listening on' "$work/log" || cat "$work/log"
-  port=$(sed -n 's/.*listening on AF=2 .*:\([0-9]*\)$/\1/p' "$work/log")
+  port=$(sed -n 's/.*listening on .*AF=2 .*:\([0-9]*\)$/\1/p' "$work/log")
+  check "neap gets back from socat what it sends over $how" echoes "$lua" "$@" ${port:+"$port"}
+  kill "$server" 2>/dev/null
 }
 
 # socat stops for ever when its own pipe is full: less than that is sent.
 check_client() {
   head -c 30000 /dev/urandom >"$work/data"
-  serves TCP4-LISTEN:0
-  check "neap gets back from socat what it sends over TCP" \
-    echoes "$lua" tools/peers/send.lua 127.0.0.1 "$port"
-  check "neap finds the server by its name" echoes "$lua" tools/peers/send.lua localhost "$port"
-  kill "$server"
-  serves "UNIX-LISTEN:$work/socket"
-  check "neap gets back from socat what it sends over a Unix socket" \
-    echoes "$lua" tools/peers/send.lua "$work/socket"
-  kill "$server"
-  serves "ABSTRACT-LISTEN:neap-peers-$$"
-  check "neap gets back from socat what it sends over an abstract socket" \
-    echoes "$lua" tools/peers/send.lua "@neap-peers-$$"
-  kill "$server"
+  from_socat TCP TCP4-LISTEN:0 tools/peers/send.lua 127.0.0.1
+  from_socat "TCP to a name" TCP4-LISTEN:0 tools/peers/send.lua localhost
+  from_socat "a Unix socket" "UNIX-LISTEN:$work/socket" tools/peers/send.lua "$work/socket"
+  from_socat "an abstract socket" "ABSTRACT-LISTEN:neap-peers-$$" \
+    tools/peers/send.lua "@neap-peers-$$"
+  head -c 1200 /dev/urandom >"$work/data"
+  from_socat UDP UDP4-LISTEN:0 tools/peers/udp_send.lua 127.0.0.1
 }
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -291,6 +298,7 @@ check_http() {
 check_tcp_echo
 check_unix_echo
 check_abstract_echo
+check_udp_echo
 check_client
 check_chat
 check_http
