@@ -5,6 +5,7 @@
 #include "combine.h"
 #include "coroutine.h"
 #include "describe.h"
+#include "dns.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -15,10 +16,12 @@
 #include "report.h"
 #include "run.h"
 #include "scope.h"
+#include "signals.h"
 #include "stream.h"
 #include "task.h"
 #include "token.h"
 #include "waiter.h"
+#include "watcher.h"
 
 NEAP_API int luaopen_neap_core(lua_State *L);
 
@@ -42,6 +45,9 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_operations(L);                  /* sleep yield now */
   neapL__register_fs(L);
   neapL__register_net(L);
+  neapL__register_dns(L);
+  neapL__register_signal(L);
+  neapL__register_watch(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

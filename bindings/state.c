@@ -11,11 +11,13 @@
 #include "operations.h"
 #include "report.h"
 #include "scope.h"
+#include "signals.h"
 #include "stream.h"
 #include "task.h"
 #include "token.h"
 #include "waiter.h"
 #include "watch.h"
+#include "watcher.h"
 
 static const char registry_key = 'k';
 
@@ -238,6 +240,8 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_files(L, state);
   neapL__open_conns(L, state);
   neapL__open_servers(L, state);
+  neapL__open_signals(L, state);
+  neapL__open_watchers(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

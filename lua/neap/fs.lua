@@ -2,6 +2,7 @@
 local core = require "neap.core"
 local temporary = require "neap.temporary"
 local walk = require "neap.walk"
+local watch = require "neap.watch"
 
 local fs = core.fs
 
@@ -39,4 +40,7 @@ return {
   mkdtemp = temporary.mkdtemp,
   temp_file = temporary.temp_file,
   temp_dir = temporary.temp_dir,
+
+  -- changes
+  watch = watch,
 }

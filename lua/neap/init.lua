@@ -81,6 +81,8 @@ local M = {
   -- I/O
   fs = require "neap.fs",
   net = require "neap.net",
+  dns = require "neap.dns",
+  signal = require "neap.signal",
 
   -- diagnostics
   error = core.error,

@@ -12,6 +12,8 @@
 ---@field version string
 ---@field fs neap.fs
 ---@field net neap.net
+---@field dns neap.dns
+---@field signal neap.signal
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -727,6 +729,55 @@ function Clock:advance(seconds) end
 
 -- I/O ---------------------------------------------------------------------------------------------
 
+---@class neap.dns
+local dns = {}
+
+---@class neap.dns.ResolveOptions
+---@field family? "ipv4" | "ipv6" default: both
+---@field port? integer goes into the results
+---@field all? boolean false: only the first
+
+---@class neap.dns.Address
+---@field address string
+---@field family "ipv4" | "ipv6"
+---@field port? integer
+
+---The addresses of a name, each once, in the system's order.
+---@param host string name or address
+---@param opts? neap.dns.ResolveOptions
+---@return neap.Task # of neap.dns.Address[]
+---@nodiscard
+function dns.resolve(host, opts) end
+
+---@param address string
+---@return neap.Task # of a string, the name of the address
+---@nodiscard
+function dns.reverse(address) end
+
+---@class neap.signal
+local signal = {}
+
+---Listens from now on. In a generic for it is closed when the loop is left.
+---@param name string "SIGHUP"
+---@param ... string
+---@return neap.Signals
+---@return nil
+---@return nil
+---@return neap.Signals closing
+---@nodiscard
+function signal.on(name, ...) end
+
+---@class neap.Signals
+---@overload async fun(): string?
+local Signals = {}
+
+---@return neap.Task # of the name of a signal; of nil once it is closed
+---@nodiscard
+function Signals:next() end
+
+---@return neap.Task
+function Signals:close() end
+
 ---@class neap.fs
 local fs = {}
 
@@ -924,6 +975,30 @@ function fs.temp_dir(opts) end
 ---@return neap.Task # of a neap.File
 ---@nodiscard
 function fs.open(path, mode, opts) end
+
+---Listens to changes of a file, or of a directory and what is in it.
+---@param path string
+---@param opts? { recursive?: boolean } recursive: and of all that is below it
+---@return neap.Task # of a neap.Watcher
+---@nodiscard
+function fs.watch(path, opts) end
+
+---@class neap.WatchEvent
+---@field name? string relative to the watched directory
+---@field path? string
+---@field type? "change" | "rename" "rename": made, removed or renamed
+---@field overflow? true events were lost here; the other fields are nil
+
+---@class neap.Watcher
+---@overload async fun(): neap.WatchEvent?
+local Watcher = {}
+
+---@return neap.Task # of a neap.WatchEvent; of nil once it is closed
+---@nodiscard
+function Watcher:next() end
+
+---@return neap.Task
+function Watcher:close() end
 
 ---Strings in order: `for chunk in file do`.
 ---@class neap.File

@@ -1,0 +1,35 @@
+/* Network addresses: literals and their texts. */
+#ifndef NEAP_OPS_SOCKADDR_H
+#define NEAP_OPS_SOCKADDR_H
+
+#include "../memory.h"
+
+#include <uv.h>
+
+typedef union neap__sockaddr {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+} neap__sockaddr;
+
+/* "fe80::1%eth0" is the longest text of a host. */
+enum { NEAP__HOST_SIZE = INET6_ADDRSTRLEN + 1 + UV_IF_NAMESIZE };
+
+/* A literal IP address; false when `host` is a name. */
+bool neap__sockaddr_parse(const char *host, int port, neap__sockaddr *address);
+
+/* A copy of what the system gave; false for a family other than IPv4 and IPv6. */
+bool neap__sockaddr_copy(const struct sockaddr *from, neap__sockaddr *address);
+
+bool neap__sockaddr_equal(const neap__sockaddr *a, const neap__sockaddr *b);
+
+int neap__sockaddr_port(const neap__sockaddr *address);
+void neap__sockaddr_set_port(neap__sockaddr *address, int port);
+
+/* The text of the host, NEAP__HOST_SIZE bytes. */
+void neap__sockaddr_host(const neap__sockaddr *address, char *host);
+
+/* "host:port" for errors; NULL when out of memory. */
+char *neap__sockaddr_label(neap__memory *memory, const char *host, int port);
+
+#endif
