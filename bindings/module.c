@@ -13,6 +13,7 @@
 #include "locals.h"
 #include "net.h"
 #include "operations.h"
+#include "process.h"
 #include "report.h"
 #include "run.h"
 #include "scope.h"
@@ -48,6 +49,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_dns(L);
   neapL__register_signal(L);
   neapL__register_watch(L);
+  neapL__register_process(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

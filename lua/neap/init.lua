@@ -83,6 +83,7 @@ local M = {
   net = require "neap.net",
   dns = require "neap.dns",
   signal = require "neap.signal",
+  process = require "neap.process",
 
   -- diagnostics
   error = core.error,

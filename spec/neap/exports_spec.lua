@@ -200,6 +200,7 @@ local objects = {
   File = { "fs", "File", open_file },
   TempDir = { "fs", "TempDir", function() return await(neap.fs.temp_dir()) end },
   Conn = { "net", "Conn", connect },
+  Process = { "process", "Process", function() return await(neap.process.spawn{ "true" }) end },
   Server = { "net", "Server", function() return await(neap.net.listen("127.0.0.1", 0)) end },
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
@@ -240,6 +241,7 @@ local modules = {
   net = neap.net,
   dns = neap.dns,
   signal = neap.signal,
+  process = neap.process,
   testing = testing,
 }
 
