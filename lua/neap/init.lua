@@ -84,6 +84,7 @@ local M = {
   dns = require "neap.dns",
   signal = require "neap.signal",
   process = require "neap.process",
+  stdio = require "neap.stdio",
 
   -- diagnostics
   error = core.error,

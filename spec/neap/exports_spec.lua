@@ -229,6 +229,9 @@ local function close_all(first, ...)
   close_all(...)
 end
 
+--- Here is no terminal: terminal_spec.lua looks at this class.
+local elsewhere = { Tty = true }
+
 local function described(object)
   local page, title = object[1], object[2]
   if object.variable then return methods_of_headings(page, object.variable) end
@@ -242,6 +245,7 @@ local modules = {
   dns = neap.dns,
   signal = neap.signal,
   process = neap.process,
+  stdio = neap.stdio,
   testing = testing,
 }
 
@@ -289,7 +293,7 @@ describe("exports", function()
     for class, description in pairs(classes) do
       local name = class:match("^neap%.(%w+)$")
       if next(description.names) and class ~= "neap" then
-        assert(modules[name] or objects[name], class .. " is not compared")
+        assert(modules[name] or objects[name] or elsewhere[name], class .. " is not compared")
       end
     end
   end))

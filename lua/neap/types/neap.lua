@@ -15,6 +15,7 @@
 ---@field dns neap.dns
 ---@field signal neap.signal
 ---@field process neap.process
+---@field stdio neap.stdio
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -844,6 +845,29 @@ function Process:kill(signal) end
 ---Ends it: SIGTERM, after the grace SIGKILL.
 ---@return neap.Task
 function Process:close() end
+
+---@class neap.stdio
+---@field stdin neap.Conn | neap.File | neap.Tty
+---@field stdout neap.Conn | neap.File | neap.Tty
+---@field stderr neap.Conn | neap.File | neap.Tty
+local stdio = {}
+
+---@param name "stdin" | "stdout" | "stderr"
+---@return boolean
+---@nodiscard
+function stdio.is_tty(name) end
+
+---A terminal.
+---@class neap.Tty: neap.Conn
+local Tty = {}
+
+---@return integer columns
+---@return integer rows
+---@nodiscard
+function Tty:size() end
+
+---@param mode "normal" | "raw" | "io"
+function Tty:set_mode(mode) end
 
 ---@class neap.fs
 local fs = {}
