@@ -6,7 +6,7 @@ local neap = require "neap"
 local await, process = neap.await, neap.process
 local spawn = process.spawn
 
-local STUBBORN = "trap '' TERM; echo ready; sleep 100; sleep 100"
+local STUBBORN = "trap '' TERM; echo ready; exec sleep 100"
 
 local function shell(script, opts)
   local command = { "/bin/sh", "-c", script }
@@ -231,7 +231,7 @@ describe("the end of a loop", function()
   it("kills the children", h.plain(function()
     local pid = child_of([[
       neap.run(function()
-        kept = await(spawn{"sh", "-c", "trap '' TERM; echo x; sleep 100; sleep 100"})
+        kept = await(spawn{"sh", "-c", "trap '' TERM; echo x; exec sleep 100"})
         await(kept.stdout:read_line())
         print(kept.pid)
       end)
@@ -242,7 +242,7 @@ describe("the end of a loop", function()
   it("kills those who are being ended", h.plain(function()
     local pid = child_of([[
       neap.run(function()
-        kept = await(spawn{"sh", "-c", "trap '' TERM; echo x; sleep 100; sleep 100", grace = 1000})
+        kept = await(spawn{"sh", "-c", "trap '' TERM; echo x; exec sleep 100", grace = 1000})
         await(kept.stdout:read_line())
         print(kept.pid)
         kept:close()
