@@ -56,7 +56,7 @@ static void set_count(lua_State *L, const char *name, size_t n) {
 static size_t count_handles(const neap_loop *loop) {
   size_t n = 0;
   for (const neap__list *link = loop->resources.next; link != &loop->resources; link = link->next)
-    n++;
+    if (!NEAP__CONTAINER(link, neap__resource, link)->is_standing) n++;
   return n;
 }
 

@@ -13,10 +13,12 @@
 #include "locals.h"
 #include "net.h"
 #include "operations.h"
+#include "process.h"
 #include "report.h"
 #include "run.h"
 #include "scope.h"
 #include "signals.h"
+#include "standard.h"
 #include "stream.h"
 #include "task.h"
 #include "token.h"
@@ -50,6 +52,8 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_dns(L);
   neapL__register_signal(L);
   neapL__register_watch(L);
+  neapL__register_process(L);
+  neapL__register_stdio(L);
   neapL__register_clock(L); /* test_clock */
   neapL__register_run(L);   /* run */
   neapL__register(L, neapL__describe_functions);

@@ -381,7 +381,7 @@ static int try_for(lua_State *L) {
 }
 
 /* neap.shield(fn, ...) -> ... */
-static int shield(lua_State *L) {
+int neapL__shield(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   neapL__check_callable(L, 1);
   check_depth(L, state);
@@ -657,7 +657,7 @@ void neapL__open_scopes(lua_State *L, neapL__state *state) {
 const luaL_Reg neapL__scope_functions[] = {{"scope", scope},
                                            {"timeout", timeout},
                                            {"try_for", try_for},
-                                           {"shield", shield},
+                                           {"shield", neapL__shield},
                                            {"group", group},
                                            {"with_token", with_token},
                                            {"deadline", deadline},

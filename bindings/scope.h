@@ -55,6 +55,9 @@ void neapL__scope_abandon(neapL__state *state, neap_scope *scope);
 void neapL__group_failed(lua_State *L, neapL__state *state, neap_scope *scope,
                          neapL__failure *failure);
 
+/* neap.shield: calls the function at 1 with what is above it, and ends the C function. [raises] */
+int neapL__shield(lua_State *L);
+
 extern const luaL_Reg neapL__scope_functions[];
 
 #endif

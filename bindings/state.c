@@ -9,9 +9,11 @@
 #include "file.h"
 #include "net.h"
 #include "operations.h"
+#include "process.h"
 #include "report.h"
 #include "scope.h"
 #include "signals.h"
+#include "standard.h"
 #include "stream.h"
 #include "task.h"
 #include "token.h"
@@ -244,6 +246,8 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_udp(L, state);
   neapL__open_signals(L, state);
   neapL__open_watchers(L, state);
+  neapL__open_processes(L, state);
+  neapL__open_terminals(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

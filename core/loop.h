@@ -23,6 +23,7 @@ typedef struct neap__resource neap__resource;
 struct neap__resource {
   neap__list link;
   void (*close)(neap__resource *resource); /* starts to close; unlinks it */
+  bool is_standing;                        /* it is there as long as the loop, and no leak */
 };
 
 struct neap_loop {

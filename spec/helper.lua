@@ -247,6 +247,9 @@ local function interpreter()
   return name and name:match("lua[%d.]*$") and name or "lua5.4"
 end
 
+--- What runs Lua, as a list to begin a command with: `-e` and a program follow.
+M.interpreter = interpreter
+
 local function quote(text)
   return "'" .. text:gsub("'", [['\'']]) .. "'"
 end

@@ -126,6 +126,18 @@ function M.resident()
   return pages * 4096
 end
 
+--- Whether a process runs: one that has ended and was not reaped does not.
+function M.is_running(pid)
+  local file <close> = io.open(("/proc/%d/stat"):format(pid))
+  local state = file and file:read("a"):match("^.*%) (%a)")
+  return state ~= nil and state ~= "Z" and state ~= "X"
+end
+
+--- Whether there is anything of a process, be it only that nobody has reaped it.
+function M.is_known(pid)
+  return lfs.attributes(("/proc/%d"):format(pid), "mode") ~= nil
+end
+
 --- The number of descriptors that the process has open, or nil where /proc does not tell.
 function M.open_descriptors()
   if not lfs.attributes("/proc/self/fd", "mode") then return nil end

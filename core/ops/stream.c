@@ -362,10 +362,13 @@ static void on_shut_down(uv_shutdown_t *request, int status) {
   neap__write *self = NEAP__CONTAINER(request, neap__write, request.shutdown);
   neap__stream *stream = ref(self->stream);
   neap_task_unref(&self->op.task);
+  bool is_pipe = status == UV_ENOTSOCK && stream->uv.handle.type == UV_NAMED_PIPE;
+  if (is_pipe) status = 0;
   if (!stream->is_closing) {
     stream->is_shut = status == 0;
     end_writer(self, status ? neap__op_fail(&self->op, "shutdown", status) : 0);
     pump_writers(stream);
+    if (is_pipe) neap__stream_close(stream); /* it has no other direction */
   }
   neap__stream_unref(stream);
 }

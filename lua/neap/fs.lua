@@ -41,4 +41,7 @@ return {
   mkdtemp = temporary.mkdtemp,
   temp_file = temporary.temp_file,
   temp_dir = temporary.temp_dir,
+
+  -- changes
+  watch = watch,
 }

@@ -83,6 +83,8 @@ local M = {
   net = require "neap.net",
   dns = require "neap.dns",
   signal = require "neap.signal",
+  process = require "neap.process",
+  stdio = require "neap.stdio",
 
   -- diagnostics
   error = core.error,

@@ -14,6 +14,8 @@
 ---@field net neap.net
 ---@field dns neap.dns
 ---@field signal neap.signal
+---@field process neap.process
+---@field stdio neap.stdio
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -777,6 +779,95 @@ function Signals:next() end
 
 ---@return neap.Task
 function Signals:close() end
+
+---What a standard stream of a child is; "stdout" for stderr only.
+---@alias neap.process.Stream "pipe" | "inherit" | "null" | "stdout" | neap.File | neap.Conn
+
+---The command and its arguments are the list in it.
+---@class neap.process.SpawnOptions
+---@field [integer] string | number
+---@field stdin? neap.process.Stream
+---@field stdout? neap.process.Stream
+---@field stderr? neap.process.Stream
+---@field cwd? string
+---@field env? table<string, string | number | false> put over our environment; false removes
+---@field clear_env? boolean only what `env` has
+---@field group? boolean it leads a group of its own; default false, of run true
+---@field detached? boolean it is left alone
+---@field grace? number seconds from SIGTERM to SIGKILL, default 5
+---@field uid? integer
+---@field gid? integer
+
+---@class neap.process.RunOptions: neap.process.SpawnOptions
+---@field input? string
+---@field max_output? integer of stdout and stderr each, default 64 MiB
+---@field check? boolean a code that is not 0 raises EEXIT
+
+---@class neap.process.Result
+---@field code integer 128 + n where signal n has ended it
+---@field signal? string its name
+---@field stdout? string
+---@field stderr? string
+
+---@class neap.process
+local process = {}
+
+---Runs a command to its end. Cancelled, it ends the child and all of its group.
+---@param opts neap.process.RunOptions
+---@return neap.Task # of a neap.process.Result
+---@nodiscard
+function process.run(opts) end
+
+---@param opts neap.process.SpawnOptions
+---@return neap.Task # of a neap.Process
+---@nodiscard
+function process.spawn(opts) end
+
+---@param pid integer of a process; -pid of a group
+---@param signal? string | integer default "SIGTERM"
+function process.kill(pid, signal) end
+
+---@class neap.Process
+---@field pid integer
+---@field stdin? neap.Conn
+---@field stdout? neap.Conn
+---@field stderr? neap.Conn
+local Process = {}
+
+---@return neap.Task # of its exit code, and of the signal's name if one ended it
+---@nodiscard
+function Process:wait() end
+
+---@param signal? string | integer default "SIGTERM"
+---@return boolean # false: it has ended
+function Process:kill(signal) end
+
+---Ends it: SIGTERM, after the grace SIGKILL.
+---@return neap.Task
+function Process:close() end
+
+---@class neap.stdio
+---@field stdin neap.Conn | neap.File | neap.Tty
+---@field stdout neap.Conn | neap.File | neap.Tty
+---@field stderr neap.Conn | neap.File | neap.Tty
+local stdio = {}
+
+---@param name "stdin" | "stdout" | "stderr"
+---@return boolean
+---@nodiscard
+function stdio.is_tty(name) end
+
+---A terminal.
+---@class neap.Tty: neap.Conn
+local Tty = {}
+
+---@return integer columns
+---@return integer rows
+---@nodiscard
+function Tty:size() end
+
+---@param mode "normal" | "raw" | "io"
+function Tty:set_mode(mode) end
 
 ---@class neap.fs
 local fs = {}
