@@ -508,11 +508,11 @@ static int start_close(neap__op *op) {
   }
   self->fd = file->fd;
   self->unlinks_at_close = file->unlinks_at_close;
-  int code = start_job(op, run_close, finish_close);
-  if (code)
+  if (start_job(op, run_close, finish_close)) {
     close_now(file); /* no thread to be had: the descriptor matters more than the wait */
-  else
-    file->fd = -1;
+    neap__op_settle(op, 0);
+  }
+  file->fd = -1;
   return 0;
 }
 
