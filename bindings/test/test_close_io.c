@@ -81,15 +81,14 @@ TEST(writes_and_a_shutdown_that_wait) {
 }
 
 TEST(servers_with_those_who_wait_and_connections_nobody_took) {
-  check_close_io(NET_PRELUDE
-                 "run(function()\n"
-                 "  server = listen()\n"
-                 "  wait('loop', function() for _ in server do end end)\n"
-                 "  wait('accept', function() await(server:accept()) end)\n"
-                 "  other = listen()\n"
-                 "  conn = await(net.connect(other:address()))\n"
-                 "  task = other:accept()\n"
-                 "end)",
+  check_close_io(NET_PRELUDE "run(function()\n"
+                             "  server = listen()\n"
+                             "  wait('loop', function() for _ in server do end end)\n"
+                             "  wait('accept', function() await(server:accept()) end)\n"
+                             "  other = listen()\n"
+                             "  conn = await(net.connect(other:address()))\n"
+                             "  task = other:accept()\n"
+                             "end)",
                  "accept loop");
 }
 
@@ -108,17 +107,16 @@ TEST(a_server_that_serves) {
 }
 
 TEST(a_server_in_its_grace) {
-  check_close_io(NET_PRELUDE
-                 "run(function()\n"
-                 "  local server = listen()\n"
-                 "  serving = net.serve({server = server}, function(conn)\n"
-                 "    local _ <close> = closing('handler')\n"
-                 "    await(conn:read_all())\n"
-                 "  end)\n"
-                 "  conn = await(net.connect(server:address()))\n"
-                 "  await(neap.yield())\n"
-                 "  serving:cancel()\n"
-                 "end, 20)",
+  check_close_io(NET_PRELUDE "run(function()\n"
+                             "  local server = listen()\n"
+                             "  serving = net.serve({server = server}, function(conn)\n"
+                             "    local _ <close> = closing('handler')\n"
+                             "    await(conn:read_all())\n"
+                             "  end)\n"
+                             "  conn = await(net.connect(server:address()))\n"
+                             "  await(neap.yield())\n"
+                             "  serving:cancel()\n"
+                             "end, 20)",
                  "handler");
 }
 

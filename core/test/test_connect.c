@@ -124,7 +124,8 @@ static void finish(neap__connect *self) {
 
 static int count_resources(const neap_loop *loop) {
   int n = 0;
-  for (const neap__list *link = loop->resources.next; link != &loop->resources; link = link->next) n++;
+  for (const neap__list *link = loop->resources.next; link != &loop->resources; link = link->next)
+    n++;
   return n;
 }
 
@@ -238,8 +239,7 @@ TEST(the_families_take_turns) {
   finish(self);
   static const int order[] = {0, 3, 1, 4, 2};
   if (CHECK(self->queued == 5))
-    for (int i = 0; i < 5; i++)
-      CHECK(self->queue[i] == (const struct sockaddr *)&names[order[i]]);
+    for (int i = 0; i < 5; i++) CHECK(self->queue[i] == (const struct sockaddr *)&names[order[i]]);
   check_failed(self, UV_ECONNREFUSED, 0);
   close_places(&b, places, 5);
 }

@@ -148,7 +148,7 @@ suite("neap.fs.open", function()
     for mode, expected in pairs{
       [tonumber("600", 8)] = "rw-------", ["640"] = "rw-r-----", ["r--------"] = "r--------",
     } do
-      local file <close> = await(fs.open(at("new"), "w", { mode = mode }))
+      await(await(fs.open(at("new"), "w", { mode = mode })):close())
       assert.equal(expected, lfs.attributes(at("new"), "permissions"))
       os.remove(at("new"))
     end

@@ -87,7 +87,8 @@ local function play(mode, seed)
     local n = random(#calls)
     local got, expected = calls[n](file, model, random)
     if got ~= expected then
-      error(("NEAP_SEED=%d: step %d, call %d: %q instead of %q"):format(seed, i, n, got, expected), 0)
+      error(("NEAP_SEED=%d: step %d, call %d: %q instead of %q"):format(
+        seed, i, n, got, expected), 0)
     end
   end
   model:flush()

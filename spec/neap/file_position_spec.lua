@@ -56,8 +56,8 @@ describe("File:seek", function()
   it("to a place before the start fails, and moves nothing", with_file("0123456789", "r",
     function(file)
       await(file:read(3))
-      for _, place in ipairs{ { "set", -1 }, { "cur", -4 }, { "end", -11 }, { "end", math.mininteger },
-        { "cur", math.maxinteger }, { "end", math.maxinteger } } do
+      for _, place in ipairs{ { "set", -1 }, { "cur", -4 }, { "end", -11 },
+        { "end", math.mininteger }, { "cur", math.maxinteger }, { "end", math.maxinteger } } do
         local err = h.raises("EINVAL", function() seek(file, table.unpack(place)) end)
         assert.equal("lseek", err.syscall)
         assert.equal(file:path(), err.path)
