@@ -56,8 +56,23 @@ static void enter(neap__file *file) {
   file->refs++;
 }
 
+/* Jobs that end by themselves: a read for the reader may wait for ever, for a device. */
+static uint32_t pending_jobs(const neap__file *file) {
+  return file->busy - (file->pull.is_busy ? 1 : 0);
+}
+
+static void end_closers(neap__file *file) {
+  while (!neap__list_is_empty(&file->closers)) {
+    neap__file_op *self = NEAP__CONTAINER(file->closers.next, neap__file_op, link);
+    neap__list_unlink(&self->link);
+    neap__op_settle(&self->job.op, 0);
+    neap__op_release_native(&self->job.op);
+  }
+}
+
 static void leave(neap__file *file) {
   if (--file->busy == 0 && file->is_closing) close_now(file);
+  if (file->is_closing && pending_jobs(file) == 0) end_closers(file);
   neap__file_unref(file);
 }
 
@@ -241,6 +256,7 @@ neap__file *neap__file_adopt(neap_loop *loop, int fd, const char *path, bool has
   neap__list_append(&loop->resources, &file->resource.link);
   file->resource.close = close_resource;
   neap__reader_init(&file->reader, loop, &source);
+  neap__list_init(&file->closers);
   file->loop = loop;
   file->fd = fd;
   file->position = has_position ? 0 : -1;
@@ -492,26 +508,51 @@ static int start_truncate(neap__op *op) {
 
 /* A close that was taken off the pool's queue before it ran must still close. */
 static void finish_close(neap__job *job) {
+  neap__file_op *self = of_job(job);
   if (job->code == UV_ECANCELED) run_close(job);
-  of_job(job)->fd = -1;
+  self->fd = -1;
+  self->file->has_close_job = false;
+  end_closers(self->file);
 }
 
-/* With other jobs on it the last of them closes the descriptor. */
+/* With other jobs on it the last of them closes the descriptor; in a pipe they may wait for ever. */
+static int wait_for_close(neap__op *op) {
+  neap__file_op *self = (neap__file_op *)op;
+  neap__file *file = self->file;
+  self->is_waiting = file->has_close_job || (file->position >= 0 && pending_jobs(file) > 0);
+  if (!self->is_waiting) {
+    neap__op_settle(op, 0);
+    return 0;
+  }
+  neap__list_append(&file->closers, &self->link);
+  neap__op_acquire_native(op, false);
+  return 0;
+}
+
+static void abort_close(neap__op *op) {
+  neap__file_op *self = (neap__file_op *)op;
+  if (!self->is_waiting) {
+    neap__job_abort(op);
+    return;
+  }
+  neap__list_unlink(&self->link);
+  neap__op_release_native(op);
+}
+
 static int start_close(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__file *file = self->file;
   bool is_mine = !file->is_closing && file->busy == 0 && file->fd >= 0;
   begin_close(file);
-  if (!is_mine) {
-    neap__op_settle(op, 0);
-    return 0;
-  }
+  if (!is_mine) return wait_for_close(op);
   self->fd = file->fd;
   self->unlinks_at_close = file->unlinks_at_close;
   if (start_job(op, run_close, finish_close)) {
     close_now(file); /* no thread to be had: the descriptor matters more than the wait */
     neap__op_settle(op, 0);
+    return 0;
   }
+  file->has_close_job = true;
   file->fd = -1;
   return 0;
 }
@@ -539,7 +580,12 @@ const neap__op_kind neap__file_write_at_kind = FILE_KIND("write_at", neap__file_
 const neap__op_kind neap__file_seek_end_kind = FILE_KIND("seek", neap__file_op, start_seek_end);
 const neap__op_kind neap__file_sync_kind = FILE_KIND("sync", neap__file_op, start_sync);
 const neap__op_kind neap__file_truncate_kind = FILE_KIND("truncate", neap__file_op, start_truncate);
-const neap__op_kind neap__file_close_kind = FILE_KIND("close", neap__file_op, start_close);
 const neap__op_kind neap__file_stat_kind = FILE_KIND("stat", neap__file_stat, start_stat);
 const neap__op_kind neap__file_chmod_kind = FILE_KIND("chmod", neap__file_op, start_chmod);
 const neap__op_kind neap__file_utime_kind = FILE_KIND("utime", neap__file_op, start_utime);
+
+const neap__op_kind neap__file_close_kind = {.task = NEAP__OP_TASK("close"),
+                                             .size = sizeof(neap__file_op),
+                                             .start = start_close,
+                                             .abort = abort_close,
+                                             .release = release};

@@ -184,6 +184,48 @@ suite("neap.fs.open", function()
   end))
 end)
 
+suite("File:close", function()
+  it("waits for what is pending, also for what was cancelled", h.run(function()
+    local before, data = support.open_descriptors(), ("x"):rep(1 << 20)
+    for _, is_cancelled in ipairs{ false, true } do
+      local file = await(fs.open(at("new"), "w"))
+      local tasks = { file:write(data), file:write_at(5, data) }
+      await(fs.list(directory)) -- at least one of them is under way
+      for _, task in ipairs(tasks) do
+        if is_cancelled then task:cancel("enough") end
+      end
+      local first, second = file:close(), file:close()
+      await(second)
+      assert.equal(before, support.open_descriptors())
+      for _, task in ipairs(tasks) do assert.not_equal("pending", task:status()) end
+      await(first)
+    end
+  end))
+
+  it("[C3] that is cancelled goes on, and harms nobody", h.run(function()
+    local before = support.open_descriptors()
+    local file = await(fs.open(at("new"), "w"))
+    local write = file:write(("x"):rep(1 << 20))
+    local close = file:close()
+    assert.is_true(close:cancel("enough"))
+    await(write)
+    for _ = 1, 3 do await(fs.list(directory)) end
+    assert.equal(before, support.open_descriptors())
+  end))
+
+  it("does not wait for a read of a pipe", h.run(function()
+    assert(os.execute("mkfifo " .. at("pipe")))
+    local other <close> = assert(io.open(at("pipe"), "r+"))
+    local file = await(fs.open(at("pipe"), "r+"))
+    local read = file:read()
+    support.takes(0, function() await(file:close()) end)
+    h.raises("ECLOSED", await, read)
+    other:write("x") -- the thread of the pool goes on
+    other:flush()
+    for _ = 1, 3 do await(fs.list(directory)) end
+  end))
+end)
+
 suite("a file", function()
   it("that grows gives more behind its former end", h.run(function()
     local file <close> = await(fs.open(given("one\ntw")))
