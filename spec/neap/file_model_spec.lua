@@ -5,7 +5,7 @@ local wires = require "spec.wires"
 local neap = require "neap"
 
 local await, fs = neap.await, neap.fs
-local SEEDS = os.getenv("NEAP_STRESS_GC") == "1" and 5 or 60
+local SEEDS = os.getenv("NEAP_STRESS_GC") == "1" and 2 or 60
 local STEPS = 50
 
 local function random_text(random, n)
