@@ -56,9 +56,10 @@ static void enter(neap__file *file) {
   file->refs++;
 }
 
-/* Jobs that end by themselves: a read for the reader may wait for ever, for a device. */
-static uint32_t pending_jobs(const neap__file *file) {
-  return file->busy - (file->pull.is_busy ? 1 : 0);
+/* Whether its jobs end by themselves: those of a pipe or a device may wait for ever. */
+static bool ends_soon(const neap__file *file) {
+  struct stat info;
+  return file->fd >= 0 && fstat(file->fd, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 static void end_closers(neap__file *file) {
@@ -71,8 +72,10 @@ static void end_closers(neap__file *file) {
 }
 
 static void leave(neap__file *file) {
-  if (--file->busy == 0 && file->is_closing) close_now(file);
-  if (file->is_closing && pending_jobs(file) == 0) end_closers(file);
+  if (--file->busy == 0 && file->is_closing) {
+    close_now(file);
+    end_closers(file);
+  }
   neap__file_unref(file);
 }
 
@@ -515,11 +518,11 @@ static void finish_close(neap__job *job) {
   end_closers(self->file);
 }
 
-/* With other jobs on it the last of them closes the descriptor; in a pipe they may wait for ever. */
+/* With other jobs on it the last of them closes the descriptor. */
 static int wait_for_close(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__file *file = self->file;
-  self->is_waiting = file->has_close_job || (file->position >= 0 && pending_jobs(file) > 0);
+  self->is_waiting = file->has_close_job || (file->busy > 0 && ends_soon(file));
   if (!self->is_waiting) {
     neap__op_settle(op, 0);
     return 0;

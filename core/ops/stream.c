@@ -381,10 +381,12 @@ static bool is_shutdown(const neap__write *self) {
 static bool start_writer(neap__write *self, int *code) {
   *code = 0;
   if (is_shutdown(self) && self->stream->is_shut) return false;
-  *code = is_shutdown(self) ? send_shutdown(self) : try_to_send(self);
-  if (!*code && !is_shutdown(self) && self->sent < self->size) *code = send_chunk(self);
-  return !*code && (is_shutdown(self) || self->sent < self->size ||
-                    uv_stream_get_write_queue_size(&self->stream->uv.stream) > 0);
+  if (!is_shutdown(self)) {
+    *code = try_to_send(self);
+    if (*code || self->sent == self->size) return false;
+  }
+  *code = is_shutdown(self) ? send_shutdown(self) : send_chunk(self);
+  return !*code;
 }
 
 /* Works off the list until somebody in it waits for libuv. */
