@@ -1,5 +1,5 @@
--- Connections for specs: both ends of one, over TCP and over a Unix socket, and what is written to and
--- read from them.
+-- Connections for specs: both ends of one, over TCP and over a Unix socket; what can be read;
+-- writing in pieces, and random numbers.
 local support = require "spec.support"
 local h = require "spec.helper"
 local neap = require "neap"
@@ -81,7 +81,7 @@ function M.read_bytes(conn, n)
   return table.concat(chunks)
 end
 
--- What can be read: sockets, a file, and a pipe with a name, whose reads are made by the thread pool.
+-- What can be read: sockets, a file, and a pipe with a name, which the thread pool reads.
 
 M.sources = { "TCP", "a Unix socket", "a file", "a named pipe" }
 
@@ -117,8 +117,8 @@ local function with_fifo(pieces, fn, t)
   fn(file, t)
 end
 
---- A function for `it`: fn(object, t) gets a readable object with that content and then its end; over a
---- socket each piece arrives by itself.
+--- A function for `it`: fn(object, t) gets a readable object with that content and then its end;
+--- over a socket each piece arrives by itself.
 function M.with_content(kind, pieces, fn)
   return h.run(function(t)
     if kind == "a file" then return with_file(pieces, fn, t) end

@@ -56,10 +56,26 @@ static void enter(neap__file *file) {
   file->refs++;
 }
 
-static void end_closers(neap__file *file);
+/* Whether its jobs end by themselves: those of a pipe or a device may wait for ever. */
+static bool ends_soon(const neap__file *file) {
+  struct stat info;
+  return file->fd >= 0 && fstat(file->fd, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static void end_closers(neap__file *file) {
+  while (!neap__list_is_empty(&file->closers)) {
+    neap__file_op *self = NEAP__CONTAINER(file->closers.next, neap__file_op, link);
+    neap__list_unlink(&self->link);
+    neap__op_settle(&self->job.op, 0);
+    neap__op_release_native(&self->job.op);
+  }
+}
 
 static void leave(neap__file *file) {
-  if (--file->busy == 0 && file->is_closing) end_closers(file);
+  if (--file->busy == 0 && file->is_closing) {
+    close_now(file);
+    end_closers(file);
+  }
   neap__file_unref(file);
 }
 
@@ -242,8 +258,8 @@ neap__file *neap__file_adopt(neap_loop *loop, int fd, const char *path, bool has
   neap__list_init(&file->resource.link);
   neap__list_append(&loop->resources, &file->resource.link);
   file->resource.close = close_resource;
-  neap__list_init(&file->closers);
   neap__reader_init(&file->reader, loop, &source);
+  neap__list_init(&file->closers);
   file->loop = loop;
   file->fd = fd;
   file->position = has_position ? 0 : -1;
@@ -495,63 +511,53 @@ static int start_truncate(neap__op *op) {
 
 /* A close that was taken off the pool's queue before it ran must still close. */
 static void finish_close(neap__job *job) {
+  neap__file_op *self = of_job(job);
   if (job->code == UV_ECANCELED) run_close(job);
-  of_job(job)->fd = -1;
+  self->fd = -1;
+  self->file->has_close_job = false;
+  end_closers(self->file);
 }
 
-/* No job uses the descriptor any more. */
-static int close_in_pool(neap__file_op *self) {
-  neap__file *file = self->file;
-  self->fd = file->fd;
-  self->unlinks_at_close = file->unlinks_at_close;
-  int code = start_job(&self->job.op, run_close, finish_close);
-  if (code)
-    close_now(file); /* no thread to be had: the descriptor matters more than the wait */
-  else
-    file->fd = -1;
-  return 0;
-}
-
-/* The first of those who wait closes, and has the error if there is one; with nobody waiting it is done
- * here. */
-static void end_closers(neap__file *file) {
-  bool is_first = true;
-  while (!neap__list_is_empty(&file->closers)) {
-    neap__file_op *self = NEAP__CONTAINER(file->closers.next, neap__file_op, link);
-    neap__op *op = &self->job.op;
-    neap__list_unlink(&self->link);
-    neap_task_ref(&op->task);
-    neap__op_release_native(op);
-    if (is_first) close_in_pool(self);
-    if (!op->is_native) neap__op_settle(op, 0);
-    neap_task_unref(&op->task);
-    is_first = false;
-  }
-  if (is_first) close_now(file);
-}
-
-static int start_close(neap__op *op) {
+/* With other jobs on it the last of them closes the descriptor. */
+static int wait_for_close(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__file *file = self->file;
-  begin_close(file);
-  if (file->busy > 0) {
-    neap__list_append(&file->closers, &self->link);
-    neap__op_acquire_native(op, false);
+  self->is_waiting = file->has_close_job || (file->busy > 0 && ends_soon(file));
+  if (!self->is_waiting) {
+    neap__op_settle(op, 0);
     return 0;
   }
-  if (file->fd >= 0) return close_in_pool(self);
-  neap__op_settle(op, 0);
+  neap__list_append(&file->closers, &self->link);
+  neap__op_acquire_native(op, false);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
-  if (op->is_job) {
+  if (!self->is_waiting) {
     neap__job_abort(op);
     return;
   }
   neap__list_unlink(&self->link);
   neap__op_release_native(op);
+}
+
+static int start_close(neap__op *op) {
+  neap__file_op *self = (neap__file_op *)op;
+  neap__file *file = self->file;
+  bool is_mine = !file->is_closing && file->busy == 0 && file->fd >= 0;
+  begin_close(file);
+  if (!is_mine) return wait_for_close(op);
+  self->fd = file->fd;
+  self->unlinks_at_close = file->unlinks_at_close;
+  if (start_job(op, run_close, finish_close)) {
+    close_now(file); /* no thread to be had: the descriptor matters more than the wait */
+    neap__op_settle(op, 0);
+    return 0;
+  }
+  file->has_close_job = true;
+  file->fd = -1;
+  return 0;
 }
 
 static void release(neap__op *op) {
@@ -580,6 +586,7 @@ const neap__op_kind neap__file_truncate_kind = FILE_KIND("truncate", neap__file_
 const neap__op_kind neap__file_stat_kind = FILE_KIND("stat", neap__file_stat, start_stat);
 const neap__op_kind neap__file_chmod_kind = FILE_KIND("chmod", neap__file_op, start_chmod);
 const neap__op_kind neap__file_utime_kind = FILE_KIND("utime", neap__file_op, start_utime);
+
 const neap__op_kind neap__file_close_kind = {.task = NEAP__OP_TASK("close"),
                                              .size = sizeof(neap__file_op),
                                              .start = start_close,

@@ -34,11 +34,12 @@ typedef struct neap__file {
   uint64_t epoch;
   neap__reader reader;
   neap__file_pull pull;
-  neap__list closers; /* closes that wait for the jobs under way */
+  neap__list closers; /* closes that wait for jobs */
   neap__op *writer;   /* the job that writes at the position */
   uint64_t burst_of;  /* the read that is served on the spot, and how often in a row */
   uint32_t burst;
   bool is_closing;
+  bool has_close_job;
   bool appends;
   bool is_uncached; /* the file system cannot tell what it would have to wait for */
   bool is_memory;   /* ... but it lies in memory anyway */
@@ -74,8 +75,9 @@ typedef struct neap__file_op {
   int fd;
   bool unlinks_at_close;
   bool is_data_only; /* sync */
-  neap__list link;   /* close: in the closers of its file */
   double times[2];   /* utime: access and modification; NaN: now */
+  bool is_waiting;   /* close: in the list of closers, by `link` */
+  neap__list link;
 } neap__file_op;
 
 typedef struct neap__file_stat {

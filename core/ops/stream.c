@@ -389,10 +389,11 @@ static bool is_shutdown(const neap__write *self) {
 static bool start_writer(neap__write *self, int *code) {
   *code = 0;
   if (is_shutdown(self) && self->stream->is_shut) return false;
-  *code = is_shutdown(self) ? send_shutdown(self) : try_to_send(self);
-  if (*code || is_shutdown(self)) return !*code;
-  if (self->sent == self->size) return false;
-  *code = send_chunk(self); /* its callback comes, also if all of it has gone at once */
+  if (!is_shutdown(self)) {
+    *code = try_to_send(self);
+    if (*code || self->sent == self->size) return false;
+  }
+  *code = is_shutdown(self) ? send_shutdown(self) : send_chunk(self);
   return !*code;
 }
 

@@ -101,6 +101,61 @@ TEST(what_a_cancelled_read_has_fetched_is_for_the_next) {
   bench_close_idle(&b);
 }
 
+/* The end that a cancelled read has met is not that of the next one, which reads elsewhere. */
+TEST(the_end_of_a_cancelled_read_is_not_that_of_the_next) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  file->is_uncached = true;
+  neap__file_move(file, 6);
+  neap_task *read = start_read(file, 4);
+  CHECK(neap_task_cancel(read));
+  neap_task_unref(read);
+  neap__file_move(file, 2);
+  read = start_read(file, 9);
+  CHECK(neap_loop_run(loop, read) == 0);
+  CHECK(((neap__read *)read)->length == 4 && !((neap__read *)read)->is_end);
+  neap_task_unref(read);
+  neap__file_unref(file);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(a_read_that_waits_goes_on_where_the_file_was_moved_to) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  file->is_uncached = true;
+  neap_task *read = start_read(file, 9);
+  neap__file_move(file, 3);
+  CHECK(neap_loop_run(loop, read) == 0);
+  CHECK(((neap__read *)read)->length == 3);
+  neap_task_unref(read);
+  CHECK(neap__file_position(file) == 6);
+  neap__file_unref(file);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
+TEST(a_close_without_memory_for_its_job_closes_and_ends) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  make_file(6);
+  neap__file *file = open_file(loop);
+  neap__file_op *self = (neap__file_op *)neap__op_new(loop, &neap__file_close_kind);
+  self->file = file;
+  file->refs++;
+  neap_loop_fail_allocation(loop, 1, false);
+  neap__op_start(&self->job.op);
+  CHECK(end_status(&self->job.op.task) == NEAP_DONE);
+  CHECK(file->fd == -1);
+  neap__file_unref(file);
+  unlink(path);
+  bench_close_idle(&b);
+}
+
 TEST(a_file_that_was_opened_for_nobody_is_closed) {
   bench b;
   neap_loop *loop = bench_open(&b);

@@ -14,8 +14,8 @@ local M = {
 -- How long to wait when the system cannot give a connection now: descriptors or memory are short.
 local RETRY = 0.1
 
--- Accepting ends, as opposed to a connection that failed to come about. A cancelled token is told by an
--- error of its own.
+-- Accepting ends, as opposed to a connection that failed to come about. A cancelled token is told
+-- by an error of its own.
 local function has_ended(err)
   if core.is_cancel(err) then return true end
   return type(err) == "table" and (err.code == "ECLOSED" or err.code == "ECANCELLED")

@@ -1,4 +1,4 @@
--- What happens around the reads of a connection: two at once, its close, a reset, memory, long lines.
+-- Around the reads of a connection: two at once, its close, a reset, memory, long lines.
 local h = require "spec.helper"
 local support = require "spec.support"
 local wires = require "spec.wires"

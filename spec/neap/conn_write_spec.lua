@@ -67,8 +67,8 @@ for _, kind in ipairs(wires.kinds) do
 
     it("waits while the other end does not read, and goes on when it does", with_pair(
       function(conn, peer)
-        local data, write = large(), nil
-        write = conn:write(data)
+        local data = large()
+        local write = conn:write(data)
         await(neap.sleep(60))
         assert.equal("pending", write:status())
         assert.is_true(read_bytes(peer, #data) == data)

@@ -119,12 +119,10 @@ for _, kind in ipairs(wires.kinds) do
     it("leaves the rest unread, and the object open, when it is left", with_pair(
       function(conn, peer)
         await(peer:write("a\nb\nc\n"))
-        for _ in conn:lines() do break end
-        assert.equal("b", await(conn:read_line()))
         for line in conn:lines() do
-          assert.equal("c", line)
-          break
+          if line == "b" then break end
         end
+        assert.equal("c", await(conn:read_line()))
       end))
 
     it("raises ETOOLARGE in the loop", with_pair(function(conn, peer, t)

@@ -1,5 +1,5 @@
--- Reads of all kinds in a random mix give what a simple model gives: random data in random pieces, with
--- random delimiters and limits, cancelled at random instants. Nothing is lost, nothing comes twice.
+-- Reads of all kinds in a random mix give what a simple model gives: random data in random pieces,
+-- with random delimiters and limits, cancelled at random instants. Nothing is lost or comes twice.
 local h = require "spec.helper"
 local support = require "spec.support"
 local wires = require "spec.wires"
@@ -10,7 +10,7 @@ local STRESS = os.getenv("NEAP_STRESS_GC") == "1"
 local SEEDS = STRESS and 5 or os.getenv("NEAP_SLOW") and 40 or 60
 local STEPS = 40
 
--- The model: a string and a place in it. Each call gives a result, or nil and a code and what came before.
+-- The model: a string and a place in it. Each call gives a result, or nil, a code and what came.
 
 local Model = {}
 Model.__index = Model

@@ -1,7 +1,6 @@
 -- How neap.net.serve ends, and what becomes of errors.
 local h = require "spec.helper"
 local support = require "spec.support"
-local wires = require "spec.wires"
 local neap = require "neap"
 local core = require "neap.core"
 
@@ -40,6 +39,7 @@ describe("a serve that is cancelled", function()
     task:cancel("stop")
     await(neap.sleep(0.5))
     assert.equal("pending", task:status())
+    assert.is_false((neap.try_for(1, function() await(conn:read()) end)))
     h.raises("ECONNREFUSED", function() await(net.connect(host, port)) end)
     await(neap.settle(task))
   end))

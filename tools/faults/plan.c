@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "descriptor.h"
 
@@ -83,6 +84,7 @@ static struct state {
   atomic_uint rule_count;
   struct rule rules[FAULTS_RULES];
   struct faults_noise noise;
+  pid_t pid; /* who asked for noise */
   struct {
     uintptr_t begin, end;
   } ranges[MOST_RANGES]; /* where libuv's and neap's code is */
@@ -214,8 +216,15 @@ static void shorten_by_chance(const struct asked *asked, unsigned n) {
   shorten(asked, length < least ? least : length);
 }
 
+/* What a child does before its exec is no business of the noise: the kernel does not interrupt the open of
+ * /dev/null, and libuv does not expect it. */
+static bool is_in_child(void) {
+  return getpid() != state->pid;
+}
+
 static bool fails_by_chance(const struct asked *asked, unsigned n) {
   const struct faults_noise *noise = &state->noise;
+  if (is_in_child()) return false;
   enum what what = calls[asked->call].what;
   if (calls[asked->call].may_be_interrupted && happens(noise->interrupted, draw(asked->call, n, 3)))
     return fails_with(asked->call, EINTR);
@@ -258,6 +267,7 @@ bool faults_make_noise(const struct faults_noise *noise) {
   if (!find_objects()) return false;
   state->is_noisy = false;
   state->noise = *noise;
+  state->pid = getpid();
   state->is_noisy = state->is_armed = true;
   return true;
 }
