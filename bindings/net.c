@@ -46,13 +46,13 @@ static int read_endpoint(lua_State *L, neap_loop *loop, neap__endpoint *endpoint
 /* The address to bind to before connecting. */
 static void read_local(lua_State *L, neap__connect *self, int options) {
   neap_loop *loop = self->op.task.loop;
-  neap__endpoint local = {.host = neapL__option_copy(L, loop, options, "local_host")};
-  bool is_address = !local.host;
-  local.port = (int)neapL__option_integer(L, options, "local_port", 0, MAX_PORT, 0);
+  int port = (int)neapL__option_integer(L, options, "local_port", 0, MAX_PORT, 0);
+  neap__endpoint local = {.host = neapL__option_copy(L, loop, options, "local_host"), .port = port};
+  bool is_address = !local.host; /* its copy is nobody's: nothing may raise until it is freed */
   if (local.host) is_address = neap__endpoint_parse(&local, &self->local);
   neap__memory_free(&loop->memory, local.host);
   luaL_argcheck(L, is_address, options, "option 'local_host': an IP address expected");
-  self->local_port = local.port;
+  self->local_port = port;
   if (self->endpoint.family == AF_UNSPEC) self->endpoint.family = self->local.ss_family;
 }
 

@@ -112,6 +112,7 @@ static neapL__handle *take_handle(lua_State *L, neapL__state *state, const neapL
 void neapL__put_back(lua_State *L, neapL__state *state, int index) {
   neapL__handle *handle = lua_touserdata(L, index);
   neap_task *task = handle->task;
+  if (state->is_debugging) return; /* a watch has its Task: the collector gets both */
   handle->task = NULL;
   neap_task_unref(task);
   if (state->spares == NEAPL__SPARES) return;

@@ -68,6 +68,7 @@ void neapL__watch_report(lua_State *L, neapL__state *state) {
     lua_pushnil(L); /* the watch of the oldest */
     for (lua_pushnil(L); lua_next(L, top + 1); lua_pop(L, 1)) {
       const neapL__handle *handle = lua_touserdata(L, -2);
+      if (!handle->task) continue; /* collected: weak keys outlive their finalizer for a cycle */
       if ((handle->task->flags & NEAPL__IS_TOUCHED) || handle->task->id >= least) continue;
       least = handle->task->id;
       lua_pushvalue(L, -1);

@@ -151,9 +151,17 @@ int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
   return code;
 }
 
-/* The last reference but libuv's was that of an operation: now nobody can use it any more. */
+static neap__write *first_writer(const neap__stream *stream) {
+  const neap__list *list = &stream->writers;
+  return neap__list_is_empty(list) ? NULL : NEAP__CONTAINER(list->next, neap__write, link);
+}
+
+/* The last reference but libuv's was that of an operation: now nobody can use it any more. A cancelled
+ * write, whose chunk the peer may never take, does not keep it. */
 static bool is_abandoned(const neap__stream *stream) {
-  return stream->is_dropped && stream->refs == 1 && !stream->is_closing;
+  const neap__write *first = first_writer(stream);
+  uint32_t needless = first && neap__op_is_orphan(&first->op) ? 2 : 1;
+  return stream->is_dropped && stream->refs == needless && !stream->is_closing;
 }
 
 void neap__stream_drop(neap__stream *stream) {
@@ -188,11 +196,6 @@ static void end_writer(neap__write *self, int code) {
   neap__list_unlink(&self->link);
   neap__op_settle(&self->op, code);
   neap__op_release_native(&self->op);
-}
-
-static neap__write *first_writer(const neap__stream *stream) {
-  const neap__list *list = &stream->writers;
-  return neap__list_is_empty(list) ? NULL : NEAP__CONTAINER(list->next, neap__write, link);
 }
 
 /* Its chunk was given to libuv, and nobody knows what has become of it. */
@@ -443,7 +446,10 @@ static int start_shutdown(neap__op *op) {
 /* The first in the list is with libuv and stays until its chunk has gone. */
 static void abort_write(neap__op *op) {
   neap__write *self = of_write(op);
-  if (first_writer(self->stream) == self) return;
+  if (first_writer(self->stream) == self) {
+    if (is_abandoned(self->stream)) neap__stream_close(self->stream);
+    return;
+  }
   neap__list_unlink(&self->link);
   neap__op_release_native(op);
 }

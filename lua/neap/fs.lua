@@ -41,7 +41,4 @@ return {
   mkdtemp = temporary.mkdtemp,
   temp_file = temporary.temp_file,
   temp_dir = temporary.temp_dir,
-
-  -- changes
-  watch = watch,
 }

@@ -133,6 +133,14 @@ describe("neap.net.connect", function()
     assert.equal(before, core.stats().handles)
   end))
 
+  it("frees what it has read of its options when one of them is wrong", h.run(function()
+    for _, port in ipairs{ -1, 65536, "x" } do
+      h.bad_argument("connect", 3, net.connect, "127.0.0.1", 1, {
+        local_host = "127.0.0.1", local_port = port,
+      })
+    end
+  end))
+
   it("[C6, S8] keeps its result when it is cancelled after completion", h.run(function()
     local server <close> = await(net.listen("127.0.0.1", 0))
     local connect = net.connect(server:address())

@@ -11,8 +11,8 @@ local function shell(script, opts)
   return run(command)
 end
 
---- Reads the number that a child has written to a file, once it has. That takes real time, however long:
---- the loop turns, and time does not jump for it.
+--- Reads the number that a child has written to a file, once it has. That takes real time, however
+--- long: the loop turns, and time does not jump for it.
 local function read_pid(path)
   for _ = 1, 1000 do
     local pid = io.open(path) and tonumber(support.slurp(path))

@@ -277,6 +277,39 @@ describe("debug mode", function()
     assert.same({}, warnings)
   end))
 
+  it("[S164] warns once of an operation that was collected in the same run", h.plain(function(t)
+    local warnings = run_debug(t, function()
+      do local _ = neap.dns.resolve("localhost") end
+      collectgarbage()
+    end)
+    assert.equal(1, #warnings)
+  end))
+
+  it("[S164] is silent about the operations of loops, whose Tasks are used again", h.plain(
+    function(t)
+      local warnings = run_debug(t, function()
+        local server <close> = await(neap.net.listen("127.0.0.1", 0))
+        local accepting = server:accept()
+        local conn <close> = await(neap.net.connect(server:address()))
+        local peer <close> = await(accepting)
+        local sending = neap.start(function()
+          for _ = 1, 3 do
+            await(neap.sleep(1))
+            await(peer:write("x"))
+          end
+          await(neap.sleep(1))
+          await(peer:shutdown())
+        end)
+        for _ in conn do
+          local other = peer:read()
+          collectgarbage()
+          other:cancel()
+        end
+        await(sending)
+      end)
+      assert.same({}, warnings)
+    end))
+
   it("[S164] is off by default", h.plain(function(t)
     neap.run({clock = t.clock}, function() neap.start(function() end) end)
     collect()
