@@ -47,8 +47,10 @@ void neap__loop_turns(neap_loop *loop) {
 
 /* ---- libuv --------------------------------------------------------------------------------- */
 
+/* It has woken the poll, and what is due fires in the next turn. Where the time had come before the poll,
+ * libuv (before 1.45) calls this first and would then wait without it: what stops is that wait. */
 static void on_alarm(uv_timer_t *alarm) {
-  (void)alarm; /* it has woken the poll; what is due fires in the next turn */
+  if (NEAP__CONTAINER(alarm, neap_loop, alarm)->owns_uv) uv_stop(alarm->loop);
 }
 
 /* Rounded up: an alarm that is early would only be set again. */

@@ -132,6 +132,25 @@ TEST(a_real_clock_wakes_in_time) {
   bench_close_idle(&b);
 }
 
+/* Each look takes a second: a deadline that is not due when a turn looks is due when it is waited for. */
+static double tick(neap_clock *clock) {
+  static double time;
+  (void)clock;
+  return time += 1;
+}
+
+TEST(a_deadline_that_comes_between_the_turn_and_the_wait_is_not_missed) {
+  neap_clock clock = {tick, NULL};
+  neap_loop *loop;
+  CHECK(neap_loop_new(&(neap_loop_options){.clock = &clock}, &loop) == 0);
+  neap_loop_hold(loop); /* as open sockets do: libuv has something to wait for */
+  neap_task *sleep = sleep_for(loop, 1.5);
+  CHECK(neap_loop_run(loop, sleep) == 0);
+  CHECK(end_status(sleep) == NEAP_DONE);
+  neap_loop_release(loop);
+  neap_loop_close(loop);
+}
+
 TEST(ten_thousand_sleeps_end) {
   bench b;
   neap_loop *loop = bench_open(&b);
