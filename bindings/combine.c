@@ -200,7 +200,7 @@ static neap_task *replace_by_inner(lua_State *L, neapL__state *state, int list, 
   neap_task *inner = NULL;
   if (neapL__push_results(L, state, outer) > 0) {
     const neapL__handle *handle = neapL__to_handle(L, state, top + 1);
-    if (handle) {
+    if (handle && handle->task) { /* one that was finalized is a value like others */
       inner = handle->task;
       neapL__observe(L, top + 1);
       lua_pushvalue(L, top + 1);

@@ -116,6 +116,18 @@ describe("a finalizer", function()
     end))
   end
 
+  it("may flatten a Task whose result was collected with its object", h.run(function()
+    local result
+    local function make()
+      local o = setmetatable({}, { __gc = function(o) result = o.task end })
+      o.task = neap.dns.resolve("localhost")
+    end
+    await(neap.start(make))
+    collect()
+    assert.equal(result, await(neap.flatten(neap.completed(result))))
+    assert.equal("neap.Task (finalized)", tostring(result))
+  end))
+
   it("[S238] may start tasks", h.run(function(t)
     at_each_allocation(function(interrupted)
       local task
