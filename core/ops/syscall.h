@@ -94,7 +94,8 @@ static inline bool neap__is_in_memory(int fd) {
 static inline struct timespec neap__timespec(double seconds) {
   if (isnan(seconds)) return (struct timespec){.tv_nsec = UTIME_NOW};
   double whole = floor(seconds);
-  return (struct timespec){.tv_sec = (time_t)whole, .tv_nsec = (long)((seconds - whole) * 1e9)};
+  long rest = (long)((seconds - whole) * 1e9); /* of -1e-17 it is a whole second */
+  return (struct timespec){.tv_sec = (time_t)whole, .tv_nsec = rest > 999999999 ? 999999999 : rest};
 }
 
 #endif

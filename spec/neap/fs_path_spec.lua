@@ -163,6 +163,12 @@ describe("neap.fs.chmod, chown, utime and truncate", function()
     assert.is_true(info.mtime > before)
   end))
 
+  it("utime takes the smallest fraction before 1970", h.run(function()
+    local path = given("file")
+    await(fs.utime(path, -1e-17, -1e-17))
+    assert.is_true(math.abs(await(fs.stat(path)).mtime) < 1e-6)
+  end))
+
   it("utime leaves what a link points to alone if it is told to", h.run(function()
     local path = given("file")
     files.given_link("file", "link")
