@@ -295,13 +295,12 @@ bool neap__write_reserve(neap__write *self, unsigned count) {
 }
 
 static void drop_sent(neap__write *self, size_t n) {
+  unsigned gone = 0;
   self->sent += n;
-  while (self->count > 0 && n >= self->buffers->len) {
-    n -= self->buffers->len;
-    self->count--;
-    memmove(self->buffers, self->buffers + 1, self->count * sizeof *self->buffers);
-  }
+  while (gone < self->count && n >= self->buffers[gone].len) n -= self->buffers[gone++].len;
+  self->count -= gone;
   if (self->count == 0) return;
+  if (gone) memmove(self->buffers, self->buffers + gone, self->count * sizeof *self->buffers);
   self->buffers->base += n;
   self->buffers->len -= n;
 }
