@@ -88,6 +88,7 @@ static bool add_written(lua_State *L, neap__op *op) {
 
 static void check_position_free(lua_State *L, const neap__file *file) {
   neapL__check_turn(L, file->writer, "write");
+  neapL__check_turn(L, file->next, "write");
   if (file->position >= 0 && file->reader.waiting)
     neapL__misuse(L, "a read is under way, which moves the file's position: await it first, or use "
                      "write_at and read_at");

@@ -23,8 +23,9 @@ int neap__endpoint_label(neap__endpoint *self, neap__op *op) {
 
 bool neap__endpoint_parse(const neap__endpoint *self, struct sockaddr_storage *name) {
   memset(name, 0, sizeof *name);
-  return uv_ip4_addr(self->host, self->port, (struct sockaddr_in *)name) == 0 ||
-         uv_ip6_addr(self->host, self->port, (struct sockaddr_in6 *)name) == 0;
+  bool may_be_v4 = self->family != AF_INET6, may_be_v6 = self->family != AF_INET;
+  if (may_be_v4 && !uv_ip4_addr(self->host, self->port, (struct sockaddr_in *)name)) return true;
+  return may_be_v6 && !uv_ip6_addr(self->host, self->port, (struct sockaddr_in6 *)name);
 }
 
 int neap__endpoint_path(const neap__endpoint *self, struct sockaddr_un *name, socklen_t *length) {

@@ -18,7 +18,8 @@ typedef struct neap__endpoint {
 /* Words the label, as the address in the operation's errors. UV_ENOMEM. */
 int neap__endpoint_label(neap__endpoint *self, neap__op *op);
 
-/* The address where the host is one already; false when it is a name. */
+/* The address where the host is one of the wanted family already; else false: it has to be looked up, which
+ * refuses an address of the other family. */
 bool neap__endpoint_parse(const neap__endpoint *self, struct sockaddr_storage *name);
 
 /* The address of the Unix socket; UV_ENAMETOOLONG, UV_EINVAL, or UV_ENOTSUP where there are no abstract ones. */

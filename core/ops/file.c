@@ -25,11 +25,20 @@ static void close_now(neap__file *file) {
   neap__list_unlink(&file->resource.link);
 }
 
+/* The write that waits has ended. */
+static void end_next(neap__file *file, int code) {
+  neap__op *op = file->next;
+  file->next = NULL;
+  neap__op_settle(op, code);
+  neap__op_release_native(op);
+}
+
 /* No more operations: what comes now is the descriptor's end. */
 static void begin_close(neap__file *file) {
   file->is_closing = true;
   neap__list_unlink(&file->resource.link);
   neap__reader_close(&file->reader);
+  if (file->next) end_next(file, NEAP_ECLOSED);
 }
 
 void neap__file_close_soon(neap__file *file) {
@@ -402,11 +411,16 @@ static int start_open(neap__op *op) {
 }
 
 /* Jobs on an open file: the descriptor stays open until the last has ended. */
+static void start_next(neap__file *file);
+
 static void finish_on_file(neap__job *job) {
   neap__file_op *self = of_job(job);
   neap__file *file = self->file;
   self->fd = -1;
-  if (file->writer == &job->op) file->writer = NULL;
+  if (file->writer == &job->op) {
+    file->writer = NULL;
+    if (file->next) start_next(file);
+  }
   leave(file);
 }
 
@@ -432,7 +446,7 @@ static int start_plain(neap__op *op, int (*run)(neap__job *)) {
 /* What uses the position excludes all else that does. */
 static bool is_position_taken(const neap__file *file) {
   bool is_written = file->writer && !neap__op_is_orphan(file->writer);
-  return is_written || (file->position >= 0 && file->reader.waiting);
+  return is_written || file->next || (file->position >= 0 && file->reader.waiting);
 }
 
 /* What was cancelled does not move the position: as far as the task is concerned it has not happened. */
@@ -445,14 +459,45 @@ static void finish_write(neap__job *job) {
   finish_on_file(job);
 }
 
-static int start_write(neap__op *op) {
+static int begin_write(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__file *file = self->file;
-  if (is_position_taken(file)) return NEAP_EMISUSE;
   self->position = file->appends ? -1 : neap__file_position(file);
   int code = start_on_file(op, run_write, finish_write);
   if (!code) file->writer = op;
   return code;
+}
+
+static void start_next(neap__file *file) {
+  neap__op *op = file->next;
+  file->next = NULL;
+  neap_task_ref(&op->task);
+  neap__op_release_native(op);
+  int code = begin_write(op);
+  if (code) neap__op_settle(op, code);
+  neap_task_unref(&op->task);
+}
+
+/* A write that was cancelled may be on its way to the disk still; the next one must not be overtaken by
+ * it. */
+static int start_write(neap__op *op) {
+  neap__file *file = ((neap__file_op *)op)->file;
+  if (is_position_taken(file)) return NEAP_EMISUSE;
+  if (!file->writer || file->is_closing) return begin_write(op);
+  op->error.path = file->path;
+  file->next = op;
+  neap__op_acquire_native(op, false);
+  return 0;
+}
+
+static void abort_write(neap__op *op) {
+  neap__file *file = ((neap__file_op *)op)->file;
+  if (file->next != op) {
+    neap__job_abort(op);
+    return;
+  }
+  file->next = NULL;
+  neap__op_release_native(op);
 }
 
 /* What was read ahead may be another now. */
@@ -577,7 +622,6 @@ static void release(neap__op *op) {
   }
 
 const neap__op_kind neap__file_open_kind = FILE_KIND("fs.open", neap__file_op, start_open);
-const neap__op_kind neap__file_write_kind = FILE_KIND("write", neap__file_op, start_write);
 const neap__op_kind neap__file_read_at_kind = FILE_KIND("read_at", neap__file_op, start_read_at);
 const neap__op_kind neap__file_write_at_kind = FILE_KIND("write_at", neap__file_op, start_write_at);
 const neap__op_kind neap__file_seek_end_kind = FILE_KIND("seek", neap__file_op, start_seek_end);
@@ -591,4 +635,9 @@ const neap__op_kind neap__file_close_kind = {.task = NEAP__OP_TASK("close"),
                                              .size = sizeof(neap__file_op),
                                              .start = start_close,
                                              .abort = abort_close,
+                                             .release = release};
+const neap__op_kind neap__file_write_kind = {.task = NEAP__OP_TASK("write"),
+                                             .size = sizeof(neap__file_op),
+                                             .start = start_write,
+                                             .abort = abort_write,
                                              .release = release};

@@ -36,6 +36,7 @@ typedef struct neap__file {
   neap__file_pull pull;
   neap__list closers; /* closes that wait for jobs */
   neap__op *writer;   /* the job that writes at the position */
+  neap__op *next;     /* a write that waits for one which was cancelled, and runs out */
   uint64_t burst_of;  /* the read that is served on the spot, and how often in a row */
   uint32_t burst;
   bool is_closing;
