@@ -53,7 +53,7 @@ static void read_local(lua_State *L, neap__connect *self, int options) {
   neap__memory_free(&loop->memory, local.host);
   luaL_argcheck(L, is_address, options, "option 'local_host': an IP address expected");
   self->local_port = port;
-  if (self->endpoint.family == AF_UNSPEC) self->endpoint.family = self->local.ss_family;
+  if (self->endpoint.family == AF_UNSPEC) self->endpoint.family = self->local.any.sa_family;
 }
 
 /* neap.net.connect(host, port, opts?) -> Task<Conn> */

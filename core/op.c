@@ -72,6 +72,28 @@ void neap__op_release_native(neap__op *op) {
   neap_task_unref(&op->task);
 }
 
+void neap__op_enter(neap__op *op, neap__op_link *link, neap__list *list) {
+  link->op = op;
+  neap__list_append(list, &link->list);
+  neap__op_acquire_native(op, false);
+}
+
+void neap__op_leave(neap__op_link *link) {
+  neap__list_unlink(&link->list);
+  neap__op_release_native(link->op);
+}
+
+void neap__op_end(neap__op_link *link, int code) {
+  neap__list_unlink(&link->list);
+  neap__op_settle(link->op, code);
+  neap__op_release_native(link->op);
+}
+
+void neap__op_end_all(neap__list *list, int code) {
+  while (!neap__list_is_empty(list))
+    neap__op_end(NEAP__CONTAINER(list->next, neap__op_link, list), code);
+}
+
 const neap_error *neap__op_error(const neap_task *task) {
   return &((const neap__op *)task)->error;
 }

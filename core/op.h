@@ -76,6 +76,29 @@ static inline int neap__op_fail(neap__op *op, const char *syscall, int code) {
   return code;
 }
 
+/* ---- Operations that wait in a list of the object they are on -------------------------------- */
+
+/* A place in such a list. What is in it is native, and no job. */
+typedef struct neap__op_link {
+  neap__list list;
+  neap__op *op;
+} neap__op_link;
+
+/* Goes to the end of the list. */
+void neap__op_enter(neap__op *op, neap__op_link *link, neap__list *list);
+/* Leaves it: the operation was cancelled. May free it. */
+void neap__op_leave(neap__op_link *link);
+/* Leaves it and settles. May free it. */
+void neap__op_end(neap__op_link *link, int code);
+/* The same for all in a list, in their order, also for those that enter it meanwhile. */
+void neap__op_end_all(neap__list *list, int code);
+
+/* The first in the list; NULL if it is empty. */
+static inline neap__op *neap__op_first(const neap__list *list) {
+  if (neap__list_is_empty(list)) return NULL;
+  return NEAP__CONTAINER(list->next, neap__op_link, list)->op;
+}
+
 void neap__op_cancel(neap_task *task);
 const neap_error *neap__op_error(const neap_task *task);
 void neap__op_destroy(neap_task *task);

@@ -11,8 +11,7 @@ static neap__server *of_stream(neap__stream *stream) {
 }
 
 static neap__accept *first_acceptor(const neap__server *server) {
-  const neap__list *list = &server->acceptors;
-  return neap__list_is_empty(list) ? NULL : NEAP__CONTAINER(list->next, neap__accept, link);
+  return (neap__accept *)neap__op_first(&server->acceptors);
 }
 
 /* ---- One accept ----------------------------------------------------------------------------- */
@@ -33,10 +32,10 @@ static void discard_stream(neap__accept *self) {
 static void end_accept(neap__accept *self, int code) {
   if (code) discard_stream(self);
   if (code == NEAP_ECLOSED && self->ends) code = 0;
-  neap__op_settle(&self->op, code);
-  if (!self->op.is_native) return;
-  neap__list_unlink(&self->link);
-  neap__op_release_native(&self->op);
+  if (self->op.is_native)
+    neap__op_end(&self->link, code);
+  else
+    neap__op_settle(&self->op, code);
 }
 
 /* A connection that has gone before it was accepted is none. */
@@ -128,8 +127,7 @@ int neap__server_new(neap_loop *loop, int fd, uv_handle_type type, neap__server 
 static int wait_for_connection(neap__accept *self) {
   int code = start_polling(self->server);
   if (code) return code;
-  neap__list_append(&self->server->acceptors, &self->link);
-  neap__op_acquire_native(&self->op, false);
+  neap__op_enter(&self->op, &self->link, &self->server->acceptors);
   return 0;
 }
 
@@ -147,8 +145,7 @@ static int start_accept(neap__op *op) {
 }
 
 static void abort_accept(neap__op *op) {
-  neap__list_unlink(&of_op(op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&of_op(op)->link);
 }
 
 static void release_accept(neap__op *op) {

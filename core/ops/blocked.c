@@ -2,30 +2,18 @@
 
 #include "../loop.h"
 
-static void leave(neap__blocked *self) {
-  neap__list_unlink(&self->link);
-  neap__op_release_native(&self->op);
-}
-
 static int start(neap__op *op) {
-  neap__blocked *self = (neap__blocked *)op;
-  neap__list_init(&self->link);
-  neap__list_append(&op->task.loop->watchers, &self->link);
-  neap__op_acquire_native(op, false);
+  neap__op_enter(op, &((neap__blocked *)op)->link, &op->task.loop->watchers);
   return 0;
 }
 
 static void abort_watch(neap__op *op) {
-  leave((neap__blocked *)op);
+  neap__op_leave(&((neap__blocked *)op)->link);
 }
 
 bool neap__blocked_notify(neap_loop *loop) {
   if (neap__list_is_empty(&loop->watchers)) return false;
-  while (!neap__list_is_empty(&loop->watchers)) {
-    neap__blocked *self = NEAP__CONTAINER(loop->watchers.next, neap__blocked, link);
-    neap__op_settle(&self->op, 0);
-    leave(self);
-  }
+  neap__op_end_all(&loop->watchers, 0);
   return true;
 }
 

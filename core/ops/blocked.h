@@ -6,7 +6,7 @@
 
 typedef struct neap__blocked {
   neap__op op;
-  neap__list link; /* in loop->watchers */
+  neap__op_link link; /* in loop->watchers */
 } neap__blocked;
 
 extern const neap__op_kind neap__blocked_kind;

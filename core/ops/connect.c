@@ -76,13 +76,11 @@ static void on_connected(uv_connect_t *request, int status);
 
 static int bind_attempt(const neap__attempt *attempt, int family) {
   const neap__connect *self = attempt->owner;
-  struct sockaddr_storage name = self->local;
-  if (name.ss_family == 0 && self->local_port == 0) return 0;
-  if (name.ss_family == 0 && family == AF_INET6)
-    uv_ip6_addr("::", self->local_port, (struct sockaddr_in6 *)&name);
-  else if (name.ss_family == 0)
-    uv_ip4_addr("0.0.0.0", self->local_port, (struct sockaddr_in *)&name);
-  return uv_tcp_bind(&attempt->stream->uv.tcp, (const struct sockaddr *)&name, 0);
+  neap__sockaddr local = self->local;
+  bool is_any = local.any.sa_family == AF_UNSPEC;
+  if (is_any && self->local_port == 0) return 0;
+  if (is_any) neap__sockaddr_parse(family == AF_INET6 ? "::" : "0.0.0.0", self->local_port, &local);
+  return uv_tcp_bind(&attempt->stream->uv.tcp, &local.any, 0);
 }
 
 static int begin_attempt(neap__attempt *attempt, const struct sockaddr *name) {
@@ -117,7 +115,7 @@ static int try_address(neap__connect *self, const struct sockaddr *name) {
 static int try_next(neap__connect *self) {
   bool is_begun = false;
   while (!is_begun && self->next < self->queued) {
-    int code = try_address(self, self->queue[self->next++]);
+    int code = try_address(self, &self->queue[self->next++].any);
     is_begun = code == 0;
     if (code) self->code = code;
   }
@@ -200,59 +198,56 @@ static void on_time(neap__timer *timer) {
 }
 
 /* The families take turns, beginning with that of the system's first choice. */
-static void order_addresses(neap__connect *self) {
-  const struct addrinfo *turn[2] = {self->addresses, self->addresses};
-  int first = self->addresses->ai_family;
+static void queue_in_turns(neap__connect *self, const struct addrinfo *found) {
+  const struct addrinfo *turn[2] = {found, found};
+  int first = found->ai_family;
   for (int side = 0; turn[0] || turn[1]; side = !side) {
     const struct addrinfo *next = turn[side];
     while (next && (next->ai_family == first) != (side == 0)) next = next->ai_next;
-    if (next) self->queue[self->queued++] = next->ai_addr;
+    if (next && neap__sockaddr_copy(next->ai_addr, &self->queue[self->queued])) self->queued++;
     turn[side] = next ? next->ai_next : NULL;
   }
 }
 
-static int queue_addresses(neap__connect *self, size_t count) {
+static int reserve_queue(neap__connect *self, size_t count) {
   neap__memory *memory = &self->op.task.loop->memory;
   self->queue = neap__memory_resize(memory, NULL, count * sizeof *self->queue);
   return self->queue ? 0 : UV_ENOMEM;
 }
 
-static int use_addresses(neap__connect *self) {
+static int use_found(neap__connect *self, const struct addrinfo *found) {
   size_t count = 0;
-  for (const struct addrinfo *a = self->addresses; a; a = a->ai_next) count++;
+  for (const struct addrinfo *item = found; item; item = item->ai_next) count++;
   if (count == 0) return UV_EAI_NODATA;
-  int code = queue_addresses(self, count);
+  int code = reserve_queue(self, count);
   if (code) return code;
-  order_addresses(self);
+  queue_in_turns(self, found);
   return try_next(self);
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses) {
+static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
   neap__connect *self = NEAP__CONTAINER(request, neap__connect, resolve);
   neap__op *op = &self->op;
-  self->addresses = addresses;
   self->is_resolving = false;
   neap_task_ref(&op->task);
   neap__op_release_native(op);
   if (status) {
-    neap__op_settle(op, neap__op_fail(op, "getaddrinfo", status));
+    neap__op_settle(op, neap__lookup_code(op, status));
   } else if (!neap__op_is_orphan(op)) {
-    int code = use_addresses(self);
+    int code = use_found(self, found);
     if (code)
       finish(self, code);
     else
       neap__op_acquire_native(op, false);
   }
+  if (found) uv_freeaddrinfo(found);
   neap_task_unref(&op->task);
 }
 
-static int resolve(neap__connect *self) {
-  neap__op *op = &self->op;
-  int code = neap__endpoint_resolve(&self->endpoint, op->task.loop, &self->resolve, on_resolved);
-  if (code) return neap__op_fail(op, "getaddrinfo", code);
-  self->is_resolving = true;
-  neap__op_acquire_native(op, true);
-  return 0;
+static int look_up(neap__connect *self) {
+  int code = neap__endpoint_lookup(&self->endpoint, &self->op, &self->resolve, on_found);
+  self->is_resolving = code == 0;
+  return code;
 }
 
 static int connect_to_path(neap__connect *self) {
@@ -266,10 +261,11 @@ static int start(neap__op *op) {
   int code = neap__endpoint_label(&self->endpoint, op);
   if (code) return code;
   if (self->endpoint.path) return connect_to_path(self);
-  if (!neap__endpoint_parse(&self->endpoint, &self->name)) return resolve(self);
-  code = queue_addresses(self, 1);
+  neap__sockaddr literal;
+  if (!neap__endpoint_parse(&self->endpoint, &literal)) return look_up(self);
+  code = reserve_queue(self, 1);
   if (code) return code;
-  self->queue[self->queued++] = (const struct sockaddr *)&self->name;
+  self->queue[self->queued++] = literal;
   code = try_next(self);
   if (code) return neap__op_fail(op, "connect", code);
   neap__op_acquire_native(op, false);
@@ -290,7 +286,6 @@ static void release(neap__op *op) {
   neap__connect *self = of_op(op);
   neap__stream *stream = neap__connect_take(self);
   if (stream) discard(stream);
-  if (self->addresses) uv_freeaddrinfo(self->addresses);
   neap__memory_free(&op->task.loop->memory, self->queue);
   neap__endpoint_deinit(&self->endpoint, op->task.loop);
 }

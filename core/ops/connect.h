@@ -13,15 +13,13 @@ typedef struct neap__attempt neap__attempt;
 typedef struct neap__connect {
   neap__op op;
   neap__endpoint endpoint;
-  struct sockaddr_storage local; /* to bind to; ss_family 0: no address, local_port at most */
-  int local_port;                /* 0: any */
-  unsigned keepalive;            /* seconds of silence before the first probe; 0: none */
-  bool has_nagle;                /* Nagle's algorithm stays on */
+  neap__sockaddr local; /* to bind to; of no family: no address, local_port at most */
+  int local_port;       /* 0: any */
+  unsigned keepalive;   /* seconds of silence before the first probe; 0: none */
+  bool has_nagle;       /* Nagle's algorithm stays on */
   bool is_resolving;
   uv_getaddrinfo_t resolve;
-  struct addrinfo *addresses;    /* libuv's */
-  const struct sockaddr **queue; /* the addresses in the order in which they are tried */
-  struct sockaddr_storage name;  /* the only one, if the host is an address */
+  neap__sockaddr *queue; /* the addresses in the order in which they are tried; own */
   size_t queued, next;
   neap__attempt *attempts; /* that are under way */
   neap__timer timer;       /* until the next attempt */

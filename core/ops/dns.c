@@ -2,6 +2,8 @@
 
 #include "../loop.h"
 
+#include <stdio.h>
+
 /* ---- Looking up ---------------------------------------------------------------------------- */
 
 int neap__lookup_code(neap__op *op, int status) {
@@ -9,13 +11,15 @@ int neap__lookup_code(neap__op *op, int status) {
   return status;
 }
 
-int neap__lookup(neap__op *op, uv_getaddrinfo_t *request, const char *host, int family,
+int neap__lookup(neap__op *op, uv_getaddrinfo_t *request, const char *host, int port, int family,
                  uv_getaddrinfo_cb on_found) {
   neap_loop *loop = op->task.loop;
+  char service[sizeof "65535"];
   struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
   /* What libuv allocates is not counted; let tests fail it here. */
   if (neap__memory_must_fail(&loop->memory)) return UV_ENOMEM;
-  int code = uv_getaddrinfo(loop->uv, request, on_found, host, NULL, &hints);
+  snprintf(service, sizeof service, "%u", (unsigned)port & 0xffff);
+  int code = uv_getaddrinfo(loop->uv, request, on_found, host, service, &hints);
   if (code == UV_EINVAL) code = UV_EAI_NONAME; /* what cannot be a name is no name */
   if (code) return neap__lookup_code(op, code);
   neap__op_acquire_native(op, true);
@@ -31,7 +35,6 @@ static neap__resolve *resolve_of(neap__op *op) {
 static void add_found(neap__resolve *self, const struct sockaddr *from) {
   neap__sockaddr *next = &self->found[self->count];
   if (!neap__sockaddr_copy(from, next)) return;
-  neap__sockaddr_set_port(next, self->port);
   for (size_t i = 0; i < self->count; i++)
     if (neap__sockaddr_equal(&self->found[i], next)) return;
   self->count++;
@@ -79,7 +82,7 @@ static int start_resolve(neap__op *op) {
   int code;
   op->error.address = self->host;
   if (resolve_literal(self, &code)) return code;
-  return neap__lookup(op, &self->request, self->host, self->family, on_resolved);
+  return neap__lookup(op, &self->request, self->host, self->port, self->family, on_resolved);
 }
 
 /* Fails once it runs; then it runs out, and nobody takes its result. */

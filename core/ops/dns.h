@@ -28,9 +28,10 @@ typedef struct neap__reverse {
 extern const neap__op_kind neap__resolve_kind; /* host, family, port -> found, count */
 extern const neap__op_kind neap__reverse_kind; /* address, host -> request.host */
 
-/* For operations that look a name up on their way: `on_found` is called on the loop's thread, also for
- * an orphan; it frees the list and releases the operation. 0, or a code and op->error. */
-int neap__lookup(neap__op *op, uv_getaddrinfo_t *request, const char *host, int family,
+/* For operations that look a name up on their way: `on_found` gets its addresses, each with the port. It is
+ * called on the loop's thread, also for an orphan; it frees the list and releases the operation. 0, or a
+ * code and op->error. */
+int neap__lookup(neap__op *op, uv_getaddrinfo_t *request, const char *host, int port, int family,
                  uv_getaddrinfo_cb on_found);
 
 /* What `status` of an `on_found` is as the outcome of the operation. */

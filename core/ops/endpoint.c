@@ -3,29 +3,19 @@
 #include "../loop.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
-
-static char *word_address(const neap__endpoint *self, neap__memory *memory) {
-  size_t size = strlen(self->host) + 16;
-  char *label = neap__memory_resize(memory, NULL, size);
-  bool is_v6 = strchr(self->host, ':') != NULL;
-  if (label) snprintf(label, size, is_v6 ? "[%s]:%d" : "%s:%d", self->host, self->port);
-  return label;
-}
 
 int neap__endpoint_label(neap__endpoint *self, neap__op *op) {
   neap__memory *memory = &op->task.loop->memory;
-  self->label = self->path ? neap__memory_copy(memory, self->path) : word_address(self, memory);
+  self->label = self->path ? neap__memory_copy(memory, self->path)
+                           : neap__sockaddr_label(memory, self->host, self->port);
   op->error.address = self->label;
   return self->label ? 0 : UV_ENOMEM;
 }
 
-bool neap__endpoint_parse(const neap__endpoint *self, struct sockaddr_storage *name) {
-  memset(name, 0, sizeof *name);
-  bool may_be_v4 = self->family != AF_INET6, may_be_v6 = self->family != AF_INET;
-  if (may_be_v4 && !uv_ip4_addr(self->host, self->port, (struct sockaddr_in *)name)) return true;
-  return may_be_v6 && !uv_ip6_addr(self->host, self->port, (struct sockaddr_in6 *)name);
+bool neap__endpoint_parse(const neap__endpoint *self, neap__sockaddr *address) {
+  if (!neap__sockaddr_parse(self->host, self->port, address)) return false;
+  return self->family == AF_UNSPEC || self->family == address->any.sa_family;
 }
 
 int neap__endpoint_path(const neap__endpoint *self, struct sockaddr_un *name, socklen_t *length) {
@@ -44,12 +34,9 @@ int neap__endpoint_path(const neap__endpoint *self, struct sockaddr_un *name, so
   return 0;
 }
 
-int neap__endpoint_resolve(const neap__endpoint *self, neap_loop *loop, uv_getaddrinfo_t *request,
-                           uv_getaddrinfo_cb on_resolved) {
-  char service[16];
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = self->family};
-  snprintf(service, sizeof service, "%d", self->port);
-  return uv_getaddrinfo(loop->uv, request, on_resolved, self->host, service, &hints);
+int neap__endpoint_lookup(const neap__endpoint *self, neap__op *op, uv_getaddrinfo_t *request,
+                          uv_getaddrinfo_cb on_found) {
+  return neap__lookup(op, request, self->host, self->port, self->family, on_found);
 }
 
 void neap__endpoint_deinit(neap__endpoint *self, neap_loop *loop) {

@@ -71,19 +71,10 @@ static bool ends_soon(const neap__file *file) {
   return file->fd >= 0 && fstat(file->fd, &info) == 0 && S_ISREG(info.st_mode);
 }
 
-static void end_closers(neap__file *file) {
-  while (!neap__list_is_empty(&file->closers)) {
-    neap__file_op *self = NEAP__CONTAINER(file->closers.next, neap__file_op, link);
-    neap__list_unlink(&self->link);
-    neap__op_settle(&self->job.op, 0);
-    neap__op_release_native(&self->job.op);
-  }
-}
-
 static void leave(neap__file *file) {
   if (--file->busy == 0 && file->is_closing) {
     close_now(file);
-    end_closers(file);
+    neap__op_end_all(&file->closers, 0);
   }
   neap__file_unref(file);
 }
@@ -198,7 +189,7 @@ static bool may_read_cached(neap__file *file) {
   return false;
 }
 
-/* What the page cache holds, on the spot: 7 times faster than a trip to the pool for each 64 KiB. */
+/* What the page cache holds, on the spot: 5 times faster than a trip to the pool for each 64 KiB. */
 static bool pull_cached(neap__file *file, size_t wanted, int *code) {
   neap__reader *reader = &file->reader;
   size_t capacity = 0, size = wanted;
@@ -392,7 +383,6 @@ static int start_job(neap__op *op, int (*run)(neap__job *), void (*finish)(neap_
   return neap__job_start(op);
 }
 
-/* A descriptor that arrives after a cancellation is released at once. */
 /* Nobody has taken what was opened. */
 static void discard(neap__file_op *self) {
   if (self->fd < 0) return;
@@ -401,6 +391,7 @@ static void discard(neap__file_op *self) {
   self->fd = -1;
 }
 
+/* What arrives after a cancellation is released at once. */
 static void finish_open(neap__job *job) {
   if (neap__op_is_orphan(&job->op)) discard(of_job(job));
 }
@@ -410,9 +401,9 @@ static int start_open(neap__op *op) {
   return start_job(op, run_open, finish_open);
 }
 
-/* Jobs on an open file: the descriptor stays open until the last has ended. */
 static void start_next(neap__file *file);
 
+/* Jobs on an open file: the descriptor stays open until the last has ended. */
 static void finish_on_file(neap__job *job) {
   neap__file_op *self = of_job(job);
   neap__file *file = self->file;
@@ -560,31 +551,25 @@ static void finish_close(neap__job *job) {
   if (job->code == UV_ECANCELED) run_close(job);
   self->fd = -1;
   self->file->has_close_job = false;
-  end_closers(self->file);
+  neap__op_end_all(&self->file->closers, 0);
 }
 
 /* With other jobs on it the last of them closes the descriptor. */
 static int wait_for_close(neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   neap__file *file = self->file;
-  self->is_waiting = file->has_close_job || (file->busy > 0 && ends_soon(file));
-  if (!self->is_waiting) {
+  if (file->has_close_job || (file->busy > 0 && ends_soon(file)))
+    neap__op_enter(op, &self->link, &file->closers);
+  else
     neap__op_settle(op, 0);
-    return 0;
-  }
-  neap__list_append(&file->closers, &self->link);
-  neap__op_acquire_native(op, false);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
-  neap__file_op *self = (neap__file_op *)op;
-  if (!self->is_waiting) {
+  if (op->is_job)
     neap__job_abort(op);
-    return;
-  }
-  neap__list_unlink(&self->link);
-  neap__op_release_native(op);
+  else
+    neap__op_leave(&((neap__file_op *)op)->link);
 }
 
 static int start_close(neap__op *op) {

@@ -75,10 +75,9 @@ typedef struct neap__file_op {
   int64_t end;      /* of a write without a position: where the system's is behind it */
   int fd;
   bool unlinks_at_close;
-  bool is_data_only; /* sync */
-  double times[2];   /* utime: access and modification; NaN: now */
-  bool is_waiting;   /* close: in the list of closers, by `link` */
-  neap__list link;
+  bool is_data_only;  /* sync */
+  double times[2];    /* utime: access and modification; NaN: now */
+  neap__op_link link; /* close: in file->closers */
 } neap__file_op;
 
 typedef struct neap__file_stat {

@@ -58,7 +58,7 @@ static int listen_at(neap__listen *self, const struct sockaddr *name) {
   int code = 0;
   if (!set_options(self, fd, name->sa_family))
     code = fail(self, "setsockopt");
-  else if (bind(fd, name, neap__address_length(name)))
+  else if (bind(fd, name, neap__sockaddr_length(name)))
     code = fail(self, "bind");
   if (!code) return begin(self, fd, UV_TCP);
   close(fd);
@@ -71,12 +71,12 @@ static bool is_any_host(const neap__listen *self) {
 
 /* Both families on one socket; IPv4 alone where the system has no IPv6. */
 static int listen_everywhere(neap__listen *self) {
-  struct sockaddr_storage name;
-  uv_ip6_addr("::", self->endpoint.port, (struct sockaddr_in6 *)&name);
-  int code = listen_at(self, (struct sockaddr *)&name);
+  neap__sockaddr name;
+  neap__sockaddr_parse("::", self->endpoint.port, &name);
+  int code = listen_at(self, &name.any);
   if (code != UV_EAFNOSUPPORT && code != UV_EADDRNOTAVAIL) return code;
-  uv_ip4_addr("0.0.0.0", self->endpoint.port, (struct sockaddr_in *)&name);
-  return listen_at(self, (struct sockaddr *)&name);
+  neap__sockaddr_parse("0.0.0.0", self->endpoint.port, &name);
+  return listen_at(self, &name.any);
 }
 
 /* ---- At a path ------------------------------------------------------------------------------ */
@@ -146,29 +146,26 @@ static int settle_listen(neap__listen *self, int code) {
   return 0;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses) {
+static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
   neap__listen *self = NEAP__CONTAINER(request, neap__listen, resolve);
   if (status)
-    neap__op_settle(&self->op, neap__op_fail(&self->op, "getaddrinfo", status));
+    neap__op_settle(&self->op, neap__lookup_code(&self->op, status));
   else if (!neap__op_is_orphan(&self->op))
-    settle_listen(self, listen_at(self, addresses->ai_addr));
-  uv_freeaddrinfo(addresses);
+    settle_listen(self, listen_at(self, found->ai_addr));
+  if (found) uv_freeaddrinfo(found);
   neap__op_release_native(&self->op);
 }
 
 static int start_listen(neap__op *op) {
   neap__listen *self = of_op(op);
-  struct sockaddr_storage name;
+  neap__sockaddr literal;
   int code = neap__endpoint_label(&self->endpoint, op);
   if (code) return code;
   if (self->endpoint.path) return settle_listen(self, listen_at_path(self));
   if (is_any_host(self)) return settle_listen(self, listen_everywhere(self));
-  if (neap__endpoint_parse(&self->endpoint, &name))
-    return settle_listen(self, listen_at(self, (struct sockaddr *)&name));
-  code = neap__endpoint_resolve(&self->endpoint, op->task.loop, &self->resolve, on_resolved);
-  if (code) return neap__op_fail(op, "getaddrinfo", code);
-  neap__op_acquire_native(op, true);
-  return 0;
+  if (neap__endpoint_parse(&self->endpoint, &literal))
+    return settle_listen(self, listen_at(self, &literal.any));
+  return neap__endpoint_lookup(&self->endpoint, op, &self->resolve, on_found);
 }
 
 static void abort_listen(neap__op *op) {

@@ -36,7 +36,7 @@ extern const neap__op_kind neap__listen_kind;
  * none, instead of an error. */
 typedef struct neap__accept {
   neap__op op;
-  neap__list link;
+  neap__op_link link; /* in server->acceptors */
   neap__server *server;
   bool ends;
   neap__stream *stream;

@@ -99,15 +99,6 @@ static void kill_now(neap__process *self) {
 
 /* ---- Ending --------------------------------------------------------------------------------- */
 
-static void settle_all(neap__list *list) {
-  while (!neap__list_is_empty(list)) {
-    neap__process_wait *wait = NEAP__CONTAINER(list->next, neap__process_wait, link);
-    neap__list_unlink(&wait->link);
-    neap__op_settle(&wait->op, 0);
-    neap__op_release_native(&wait->op);
-  }
-}
-
 /* It keeps the loop alive, and counts as an operation, so that a run gives it the time that it needs. */
 static void begin_ending(neap__process *self) {
   ref(self);
@@ -128,7 +119,7 @@ static void finish(neap__process *self) {
   if (self->has_ended) neap__list_unlink(&self->resource.link);
   neap__timer_disarm(&self->loop->timers, &self->timer);
   close_pipes(self);
-  settle_all(&self->closers);
+  neap__op_end_all(&self->closers, 0);
   if (was_ending) {
     self->loop->operations--;
     neap_loop_release(self->loop);
@@ -227,7 +218,7 @@ void neap__process_on_exit(uv_process_t *handle, int64_t status, int signal) {
   if (!self->is_ending) neap__list_unlink(&self->resource.link);
   count(self);
   end_loans(self);
-  settle_all(&self->waiters);
+  neap__op_end_all(&self->waiters, 0);
   if (self->is_ending) end_rest(self);
   neap__process_unref(self);
 }
@@ -286,18 +277,13 @@ static neap__process_wait *of_op(neap__op *op) {
   return (neap__process_wait *)op;
 }
 
-static void enter(neap__process_wait *self, neap__list *list) {
-  neap__list_append(list, &self->link);
-  neap__op_acquire_native(&self->op, false);
-}
-
 static int start_wait(neap__op *op) {
   neap__process *process = of_op(op)->process;
   if (process->has_ended) {
     neap__op_settle(op, 0);
     return 0;
   }
-  enter(of_op(op), &process->waiters);
+  neap__op_enter(op, &of_op(op)->link, &process->waiters);
   process->holders++;
   uv_ref((uv_handle_t *)&process->handle);
   return 0;
@@ -305,7 +291,7 @@ static int start_wait(neap__op *op) {
 
 static void abort_wait(neap__op *op) {
   neap__process *process = of_op(op)->process;
-  neap__list_unlink(&of_op(op)->link);
+  neap__list_unlink(&of_op(op)->link.list);
   if (neap__list_is_empty(&process->waiters)) uv_unref((uv_handle_t *)&process->handle);
   leave(process);
   neap__op_release_native(op);
@@ -316,13 +302,12 @@ static int start_close(neap__op *op) {
   if (process->is_over)
     neap__op_settle(op, 0);
   else
-    enter(of_op(op), &process->closers);
+    neap__op_enter(op, &of_op(op)->link, &process->closers);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
-  neap__list_unlink(&of_op(op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&of_op(op)->link);
 }
 
 static void release(neap__op *op) {

@@ -54,7 +54,7 @@ void neap__process_unref(neap__process *self);
 /* A wait for its end, or for the end of its ending. Arguments: process (referenced). */
 typedef struct neap__process_wait {
   neap__op op;
-  neap__list link;
+  neap__op_link link; /* in its waiters or closers */
   neap__process *process;
 } neap__process_wait;
 

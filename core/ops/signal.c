@@ -154,19 +154,10 @@ int neap__signals_new(neap_loop *loop, const int *numbers, size_t count, neap__s
 
 /* ---- Closing ------------------------------------------------------------------------------- */
 
-static void settle_closers(neap__signals *self) {
-  while (!neap__list_is_empty(&self->closers)) {
-    neap__signals_op *op = NEAP__CONTAINER(self->closers.next, neap__signals_op, link);
-    neap__list_unlink(&op->link);
-    neap__op_settle(&op->op, 0);
-    neap__op_release_native(&op->op);
-  }
-}
-
 static void on_closed(uv_handle_t *handle) {
   neap__signals *self = ((neap__signal *)(void *)handle)->owner;
   if (--self->open > 0) return;
-  settle_closers(self);
+  neap__op_end_all(&self->closers, 0);
   neap__signals_unref(self);
 }
 
@@ -224,14 +215,12 @@ static int start_close(neap__op *op) {
     neap__op_settle(op, 0);
     return 0;
   }
-  neap__list_append(&self->closers, &of_op(op)->link);
-  neap__op_acquire_native(op, false);
+  neap__op_enter(op, &of_op(op)->link, &self->closers);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
-  neap__list_unlink(&of_op(op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&of_op(op)->link);
 }
 
 static void release(neap__op *op) {

@@ -51,7 +51,7 @@ void neap__signals_drop(neap__signals *self);
 typedef struct neap__signals_op {
   neap__op op;
   neap__signals *signals; /* referenced */
-  neap__list link;        /* in signals->closers */
+  neap__op_link link;     /* in signals->closers */
   int number;             /* next: what has arrived; 0: it was closed */
 } neap__signals_op;
 

@@ -31,13 +31,6 @@ int neap__sockaddr_port(const neap__sockaddr *address) {
   return ntohs(address->any.sa_family == AF_INET ? address->v4.sin_port : address->v6.sin6_port);
 }
 
-void neap__sockaddr_set_port(neap__sockaddr *address, int port) {
-  if (address->any.sa_family == AF_INET)
-    address->v4.sin_port = htons((uint16_t)port);
-  else
-    address->v6.sin6_port = htons((uint16_t)port);
-}
-
 void neap__sockaddr_map(neap__sockaddr *address) {
   struct sockaddr_in from = address->v4;
   memset(address, 0, sizeof *address);

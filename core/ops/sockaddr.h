@@ -24,7 +24,11 @@ bool neap__sockaddr_copy(const struct sockaddr *from, neap__sockaddr *address);
 bool neap__sockaddr_equal(const neap__sockaddr *a, const neap__sockaddr *b);
 
 int neap__sockaddr_port(const neap__sockaddr *address);
-void neap__sockaddr_set_port(neap__sockaddr *address, int port);
+
+/* The length of an address of that family, as system calls want it. */
+static inline socklen_t neap__sockaddr_length(const struct sockaddr *address) {
+  return address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
 
 /* Between an IPv4 address and the IPv6 address that stands for it, ::ffff:a.b.c.d. The second one leaves
  * others as they are. */

@@ -1,5 +1,7 @@
 #include "stream.h"
 
+#include "sockaddr.h"
+
 #include <assert.h>
 #include <signal.h>
 #include <stddef.h>
@@ -152,8 +154,7 @@ int neap__stream_new(neap_loop *loop, uv_handle_type type, int fd, size_t size,
 }
 
 static neap__write *first_writer(const neap__stream *stream) {
-  const neap__list *list = &stream->writers;
-  return neap__list_is_empty(list) ? NULL : NEAP__CONTAINER(list->next, neap__write, link);
+  return (neap__write *)neap__op_first(&stream->writers);
 }
 
 /* The last reference but libuv's was that of an operation: now nobody can use it any more. A cancelled
@@ -183,19 +184,8 @@ void neap__stream_unref(neap__stream *stream) {
 static void on_closed(uv_handle_t *handle) {
   neap__stream *stream = handle->data;
   stream->is_closed = true;
-  while (!neap__list_is_empty(&stream->closers)) {
-    neap__closing *self = NEAP__CONTAINER(stream->closers.next, neap__closing, link);
-    neap__list_unlink(&self->link);
-    neap__op_settle(&self->op, 0);
-    neap__op_release_native(&self->op);
-  }
+  neap__op_end_all(&stream->closers, 0);
   neap__stream_unref(stream);
-}
-
-static void end_writer(neap__write *self, int code) {
-  neap__list_unlink(&self->link);
-  neap__op_settle(&self->op, code);
-  neap__op_release_native(&self->op);
 }
 
 /* Its chunk was given to libuv, and nobody knows what has become of it. */
@@ -207,7 +197,7 @@ static void forget_chunk(neap__write *self) {
 /* The writer whose request libuv holds gets its callback (ECANCELED) before on_closed. */
 static void fail_writers(neap__stream *stream) {
   if (first_writer(stream)) forget_chunk(first_writer(stream));
-  for (neap__write *self; (self = first_writer(stream));) end_writer(self, NEAP_ECLOSED);
+  neap__op_end_all(&stream->writers, NEAP_ECLOSED);
 }
 
 /* What both ways to close begin with; the caller closes the handle and drops the reference. */
@@ -250,17 +240,15 @@ static void read_path(const struct sockaddr_un *name, size_t length, neap__addre
 }
 
 int neap__address_read(const struct sockaddr *name, size_t length, neap__address *address) {
-  const size_t size = sizeof address->host;
-  switch (name->sa_family) {
-  case AF_UNIX: read_path((const void *)name, length, address); return 0;
-  case AF_INET:
-    address->port = ntohs(((const struct sockaddr_in *)(const void *)name)->sin_port);
-    return uv_ip4_name((const void *)name, address->host, size);
-  case AF_INET6:
-    address->port = ntohs(((const struct sockaddr_in6 *)(const void *)name)->sin6_port);
-    return uv_ip6_name((const void *)name, address->host, size);
-  default: return UV_EAFNOSUPPORT;
+  neap__sockaddr ip;
+  if (name->sa_family == AF_UNIX) {
+    read_path((const void *)name, length, address);
+    return 0;
   }
+  if (!neap__sockaddr_copy(name, &ip)) return UV_EAFNOSUPPORT;
+  neap__sockaddr_host(&ip, address->host);
+  address->port = neap__sockaddr_port(&ip);
+  return 0;
 }
 
 /* Asked of the system: uv_pipe_getsockname says nothing of abstract names. */
@@ -343,7 +331,7 @@ static void on_written(uv_write_t *request, int status) {
   bool is_over = status || self->sent == self->size || neap__op_is_orphan(&self->op);
   ref(stream);
   neap_task_unref(&self->op.task);
-  if (is_over) end_writer(self, status ? neap__op_fail(&self->op, "write", status) : 0);
+  if (is_over) neap__op_end(&self->link, status ? neap__op_fail(&self->op, "write", status) : 0);
   pump_writers(stream);
   neap__stream_unref(stream);
 }
@@ -368,7 +356,7 @@ static void on_shut_down(uv_shutdown_t *request, int status) {
   if (is_pipe) status = 0;
   if (!stream->is_closing) {
     stream->is_shut = status == 0;
-    end_writer(self, status ? neap__op_fail(&self->op, "shutdown", status) : 0);
+    neap__op_end(&self->link, status ? neap__op_fail(&self->op, "shutdown", status) : 0);
     pump_writers(stream);
     if (is_pipe) neap__stream_close(stream); /* it has no other direction */
   }
@@ -405,13 +393,12 @@ static void pump_writers(neap__stream *stream) {
   int code;
   ref(stream);
   while (!stream->is_closing && (self = first_writer(stream)) && !start_writer(self, &code))
-    end_writer(self, code);
+    neap__op_end(&self->link, code);
   neap__stream_unref(stream);
 }
 
 static void enter_writers(neap__write *self) {
-  neap__list_append(&self->stream->writers, &self->link);
-  neap__op_acquire_native(&self->op, false);
+  neap__op_enter(&self->op, &self->link, &self->stream->writers);
 }
 
 static int start_write(neap__op *op) {
@@ -449,8 +436,7 @@ static void abort_write(neap__op *op) {
     if (is_abandoned(self->stream)) neap__stream_close(self->stream);
     return;
   }
-  neap__list_unlink(&self->link);
-  neap__op_release_native(op);
+  neap__op_leave(&self->link);
 }
 
 static void release_write(neap__op *op) {
@@ -479,14 +465,12 @@ static int start_closing(neap__op *op) {
     neap__op_settle(op, 0);
     return 0;
   }
-  neap__list_append(&self->stream->closers, &self->link);
-  neap__op_acquire_native(op, false);
+  neap__op_enter(op, &self->link, &self->stream->closers);
   return 0;
 }
 
 static void abort_closing(neap__op *op) {
-  neap__list_unlink(&((neap__closing *)op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&((neap__closing *)op)->link);
 }
 
 static void release_closing(neap__op *op) {

@@ -1,5 +1,5 @@
 /* Byte streams of libuv: TCP and Unix sockets, pipes, terminals. How they come about is told in
- * connect.h, listen.h, process.h and stdio.h; reading in reader.h; here is the rest. */
+ * connect.h, listen.h, process.h and standard.h; reading in reader.h; here is the rest. */
 #ifndef NEAP_OPS_STREAM_H
 #define NEAP_OPS_STREAM_H
 
@@ -72,7 +72,7 @@ enum { NEAP__FEW_BUFFERS = 4 };
  * neap__op_start has returned. Result: size, all of it. */
 typedef struct neap__write {
   neap__op op;
-  neap__list link;
+  neap__op_link link; /* in stream->writers */
   neap__stream *stream;
   uv_buf_t few[NEAP__FEW_BUFFERS], *buffers; /* what is not sent; more than a few are own memory */
   unsigned count;
@@ -95,7 +95,7 @@ bool neap__write_reserve(neap__write *self, unsigned count);
 /* Done when the stream is closed. Arguments: stream (referenced), which is closing already. */
 typedef struct neap__closing {
   neap__op op;
-  neap__list link;
+  neap__op_link link; /* in stream->closers */
   neap__stream *stream;
 } neap__closing;
 

@@ -14,6 +14,10 @@ static neap__udp_op *of_op(neap__op *op) {
   return (neap__udp_op *)op;
 }
 
+static neap__udp_op *of_first(const neap__list *list) {
+  return (neap__udp_op *)neap__op_first(list);
+}
+
 /* ---- The socket ---------------------------------------------------------------------------- */
 
 static neap__datagram *take_arrived(neap__udp *self) {
@@ -68,18 +72,11 @@ static int new_udp(neap_loop *loop, int family, neap__udp **result) {
   return 0;
 }
 
-static void settle_first(neap__list *list, int code) {
-  neap__udp_op *self = NEAP__CONTAINER(list->next, neap__udp_op, link);
-  neap__list_unlink(&self->link);
-  neap__op_settle(&self->op, code);
-  neap__op_release_native(&self->op);
-}
-
 static void on_closed(uv_handle_t *handle) {
   neap__udp *self = handle->data;
   if (handle == (uv_handle_t *)&self->poll) close(self->poll_fd);
   if (--self->open > 0) return;
-  while (!neap__list_is_empty(&self->closers)) settle_first(&self->closers, 0);
+  neap__op_end_all(&self->closers, 0);
   neap__udp_unref(self);
 }
 
@@ -102,9 +99,8 @@ static void settle_receiver(neap__udp *self, int code) {
 
 /* Their callbacks come later to orphans. */
 static void fail_lookups(neap__udp *self) {
-  while (!neap__list_is_empty(&self->lookups)) {
-    neap__udp_op *op = NEAP__CONTAINER(self->lookups.next, neap__udp_op, link);
-    neap__list_unlink(&op->link);
+  for (neap__udp_op *op; (op = of_first(&self->lookups));) {
+    neap__list_unlink(&op->link.list);
     neap__op_settle(&op->op, NEAP_ECLOSED);
     uv_cancel((uv_req_t *)&op->request);
   }
@@ -115,7 +111,7 @@ void neap__udp_close(neap__udp *self) {
   self->is_closing = true;
   neap__list_unlink(&self->resource.link);
   if (self->receiver) settle_receiver(self, of_op(self->receiver)->ends ? 0 : NEAP_ECLOSED);
-  while (!neap__list_is_empty(&self->senders)) settle_first(&self->senders, NEAP_ECLOSED);
+  neap__op_end_all(&self->senders, NEAP_ECLOSED);
   fail_lookups(self);
   close_handle(self, (uv_handle_t *)&self->udp);
   if (self->poll_fd >= 0) close_handle(self, (uv_handle_t *)&self->poll);
@@ -178,14 +174,13 @@ static int proceed(neap__udp_op *self);
 static int use_found(neap__udp_op *self, const struct addrinfo *list) {
   if (!list || !neap__sockaddr_copy(list->ai_addr, &self->to))
     return neap__lookup_code(&self->op, UV_EAI_NODATA);
-  neap__sockaddr_set_port(&self->to, self->port);
   return proceed(self);
 }
 
 static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
   neap__udp_op *self = NEAP__CONTAINER(request, neap__udp_op, request);
   neap__op *op = &self->op;
-  neap__list_unlink(&self->link);
+  neap__list_unlink(&self->link.list);
   neap_task_ref(&op->task);
   neap__op_release_native(op);
   int code = neap__lookup_code(op, status);
@@ -206,12 +201,13 @@ static int keep_data(neap__udp_op *self) {
 }
 
 static int look_up(neap__udp_op *self) {
-  int code = keep_data(self);
+  int code = keep_data(self), family = wanted_family(self->udp);
   if (!code)
-    code = neap__lookup(&self->op, &self->request, self->host, wanted_family(self->udp), on_found);
+    code = neap__lookup(&self->op, &self->request, self->host, self->port, family, on_found);
   if (code) return code;
-  neap__list_init(&self->link);
-  if (self->udp) neap__list_append(&self->udp->lookups, &self->link);
+  self->link.op = &self->op;
+  neap__list_init(&self->link.list);
+  if (self->udp) neap__list_append(&self->udp->lookups, &self->link.list);
   return 0;
 }
 
@@ -314,9 +310,9 @@ static void on_writable(uv_poll_t *poll, int status, int events) {
   (void)events;
   int code = 0;
   self->refs++;
-  while (!neap__list_is_empty(&self->senders) && code != UV_EAGAIN) {
-    code = try_to_send(NEAP__CONTAINER(self->senders.next, neap__udp_op, link));
-    if (code != UV_EAGAIN) settle_first(&self->senders, code);
+  for (neap__udp_op *op; code != UV_EAGAIN && (op = of_first(&self->senders));) {
+    code = try_to_send(op);
+    if (code != UV_EAGAIN) neap__op_end(&op->link, code);
   }
   if (neap__list_is_empty(&self->senders))
     uv_poll_stop(poll);
@@ -349,8 +345,7 @@ static int wait_for_room(neap__udp_op *self) {
   if (!code) code = make_poll(udp);
   if (!code) code = start_polling(udp);
   if (code) return neap__op_fail(&self->op, "sendmsg", code);
-  neap__list_append(&udp->senders, &self->link);
-  neap__op_acquire_native(&self->op, false);
+  neap__op_enter(&self->op, &self->link, &udp->senders);
   return 0;
 }
 
@@ -378,7 +373,7 @@ static void abort_send(neap__op *op) {
     return;
   }
   neap__udp *udp = self->udp;
-  neap__list_unlink(&self->link);
+  neap__list_unlink(&self->link.list);
   if (neap__list_is_empty(&udp->senders)) uv_poll_stop(&udp->poll);
   close_if_unused(udp);
   neap__op_release_native(op);
@@ -518,14 +513,12 @@ static int start_close(neap__op *op) {
     neap__op_settle(op, 0);
     return 0;
   }
-  neap__list_append(&self->udp->closers, &self->link);
-  neap__op_acquire_native(op, false);
+  neap__op_enter(op, &self->link, &self->udp->closers);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
-  neap__list_unlink(&of_op(op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&of_op(op)->link);
 }
 
 /* ---- What does not wait --------------------------------------------------------------------- */

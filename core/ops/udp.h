@@ -50,9 +50,9 @@ void neap__udp_drop(neap__udp *self);
 
 typedef struct neap__udp_op {
   neap__op op;
-  neap__list link;
-  neap__udp *udp; /* referenced; open: the new one, see _take */
-  char *host;     /* own copy; NULL: open: all of this machine; send: where it is connected to */
+  neap__op_link link; /* in its senders, lookups or closers */
+  neap__udp *udp;     /* referenced; open: the new one, see _take */
+  char *host; /* own copy; NULL: open: all of this machine; send: where it is connected to */
   int port;
   char *label; /* "host:port", for errors */
   neap__sockaddr to;

@@ -33,22 +33,13 @@ void neap__watcher_unref(neap__watcher *self) {
   neap__loop_unanchor(loop);
 }
 
-static void settle_closers(neap__watcher *self) {
-  while (!neap__list_is_empty(&self->closers)) {
-    neap__watch_op *op = NEAP__CONTAINER(self->closers.next, neap__watch_op, link);
-    neap__list_unlink(&op->link);
-    neap__op_settle(&op->op, 0);
-    neap__op_release_native(&op->op);
-  }
-}
-
 void neap__watcher_acquire(neap__watcher *self) {
   if (self->open++ == 0) self->refs++;
 }
 
 void neap__watcher_release(neap__watcher *self) {
   if (--self->open > 0) return;
-  settle_closers(self);
+  neap__op_end_all(&self->closers, 0);
   neap__watcher_unref(self);
 }
 
@@ -234,14 +225,12 @@ static int start_close(neap__op *op) {
     neap__op_settle(op, 0);
     return 0;
   }
-  neap__list_append(&self->closers, &of_op(op)->link);
-  neap__op_acquire_native(op, false);
+  neap__op_enter(op, &of_op(op)->link, &self->closers);
   return 0;
 }
 
 static void abort_close(neap__op *op) {
-  neap__list_unlink(&of_op(op)->link);
-  neap__op_release_native(op);
+  neap__op_leave(&of_op(op)->link);
 }
 
 static void release(neap__op *op) {

@@ -50,7 +50,7 @@ typedef struct neap__watch_op {
   neap__watcher *watcher; /* referenced; open: the new one, see _take */
   char *path;             /* open: own copy */
   bool is_recursive;
-  neap__list link;          /* close: in watcher->closers */
+  neap__op_link link;       /* close: in watcher->closers */
   neap__watch_event *event; /* next: own; NULL: closed, or is_lost */
   bool is_lost;             /* next: events were lost here */
 } neap__watch_op;

@@ -56,17 +56,17 @@ TEST(the_empty_path_is_none) {
 
 /* ---- Hosts ------------------------------------------------------------------------------------- */
 
-static bool parse(const char *host, struct sockaddr_storage *name) {
+static bool parse(const char *host, neap__sockaddr *name) {
   neap__endpoint endpoint = {.host = (char *)(uintptr_t)host, .port = 80};
   return neap__endpoint_parse(&endpoint, name);
 }
 
 TEST(addresses_are_told_from_names) {
-  struct sockaddr_storage name;
-  CHECK(parse("127.0.0.1", &name) && name.ss_family == AF_INET);
-  CHECK(parse("::1", &name) && name.ss_family == AF_INET6);
-  CHECK(parse("fe80::1%lo", &name) && name.ss_family == AF_INET6);
-  CHECK(neap__address_length((struct sockaddr *)&name) == sizeof(struct sockaddr_in6));
+  neap__sockaddr name;
+  CHECK(parse("127.0.0.1", &name) && name.any.sa_family == AF_INET);
+  CHECK(parse("::1", &name) && name.any.sa_family == AF_INET6);
+  CHECK(parse("fe80::1%lo", &name) && name.any.sa_family == AF_INET6);
+  CHECK(neap__sockaddr_length(&name.any) == sizeof(struct sockaddr_in6));
   CHECK(!parse("localhost", &name));
   CHECK(!parse("", &name));
   CHECK(!parse("*", &name));
@@ -112,9 +112,9 @@ TEST(without_memory_there_is_no_label) {
 
 TEST(addresses_of_all_families_are_read) {
   neap__address address;
-  struct sockaddr_storage name;
+  neap__sockaddr name;
   CHECK(parse("::1", &name));
-  CHECK(neap__address_read((struct sockaddr *)&name, sizeof name, &address) == 0);
+  CHECK(neap__address_read(&name.any, sizeof name, &address) == 0);
   CHECK(strcmp(address.host, "::1") == 0 && address.port == 80);
   struct sockaddr_un path = {.sun_family = AF_UNIX};
   CHECK(neap__address_read((struct sockaddr *)&path, header, &address) == 0);
