@@ -2,12 +2,6 @@
 
 #include "loop.h"
 
-struct neap__post {
-  neap__post *next;
-  void (*fn)(void *data);
-  void *data;
-};
-
 static neap__post *take_all(neap__inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   neap__post *posts = inbox->head;
@@ -16,34 +10,39 @@ static neap__post *take_all(neap__inbox *inbox) {
   return posts;
 }
 
-/* The counting allocator belongs to the loop's thread, so posts go past it to the host's. */
-static void free_post(neap_loop *loop, neap__post *post) {
-  loop->memory.allocate(loop->memory.data, post, 0);
-}
-
 bool neap__inbox_drain(neap__inbox *inbox) {
-  neap_loop *loop = NEAP__CONTAINER(inbox, neap_loop, inbox);
   neap__post *posts = take_all(inbox);
   bool any = posts != NULL;
   while (posts) {
     neap__post *post = posts;
     posts = post->next;
-    void (*fn)(void *) = post->fn;
-    void *data = post->data;
-    free_post(loop, post);
-    fn(data);
+    post->fn(post);
   }
   return any;
+}
+
+void neap__inbox_wait(neap__inbox *inbox) {
+  uv_mutex_lock(&inbox->mutex);
+  while (!inbox->head) uv_cond_wait(&inbox->arrived, &inbox->mutex);
+  uv_mutex_unlock(&inbox->mutex);
 }
 
 static void on_wake(uv_async_t *async) {
   neap__inbox_drain(NEAP__CONTAINER(async, neap__inbox, async));
 }
 
+static int init_handle(neap__inbox *inbox, uv_loop_t *uv) {
+  int code = uv_cond_init(&inbox->arrived);
+  if (code) return code;
+  code = uv_async_init(uv, &inbox->async, on_wake);
+  if (code) uv_cond_destroy(&inbox->arrived);
+  return code;
+}
+
 int neap__inbox_init(neap__inbox *inbox, uv_loop_t *uv) {
   int code = uv_mutex_init(&inbox->mutex);
   if (code) return code;
-  code = uv_async_init(uv, &inbox->async, on_wake);
+  code = init_handle(inbox, uv);
   if (code) {
     uv_mutex_destroy(&inbox->mutex);
     return code;
@@ -61,27 +60,58 @@ void neap__inbox_close(neap__inbox *inbox) {
 }
 
 void neap__inbox_deinit(neap__inbox *inbox) {
+  uv_cond_destroy(&inbox->arrived);
   uv_mutex_destroy(&inbox->mutex);
 }
 
-int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data) {
-  neap__inbox *inbox = &loop->inbox;
-  neap__post *post = loop->memory.allocate(loop->memory.data, NULL, sizeof *post);
-  if (!post) return UV_ENOMEM;
-  *post = (neap__post){NULL, fn, data};
+static void append(neap__inbox *inbox, neap__post *post) {
+  post->next = NULL;
+  if (inbox->tail)
+    inbox->tail->next = post;
+  else
+    inbox->head = post;
+  inbox->tail = post;
+}
+
+bool neap__inbox_send(neap__inbox *inbox, neap__post *post) {
   uv_mutex_lock(&inbox->mutex);
   bool is_refused = inbox->is_closed;
   if (!is_refused) {
-    if (inbox->tail)
-      inbox->tail->next = post;
-    else
-      inbox->head = post;
-    inbox->tail = post;
+    append(inbox, post);
+    uv_cond_signal(&inbox->arrived);
     /* With the mutex held: once the loop has closed the inbox, nobody touches the handle. */
     uv_async_send(&inbox->async);
   }
   uv_mutex_unlock(&inbox->mutex);
-  if (!is_refused) return 0;
-  free_post(loop, post);
+  return !is_refused;
+}
+
+/* ---- Posts of functions --------------------------------------------------------------------- */
+
+typedef struct call {
+  neap__post post;
+  neap_loop *loop;
+  void (*fn)(void *data);
+  void *data;
+} call;
+
+/* The counting allocator belongs to the loop's thread, so calls go past it to the host's. */
+static void free_call(call *self) {
+  const neap__memory *memory = &self->loop->memory;
+  memory->allocate(memory->data, self, 0);
+}
+
+static void make_call(neap__post *post) {
+  call self = *(call *)post;
+  free_call((call *)post);
+  self.fn(self.data);
+}
+
+int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data) {
+  call *self = loop->memory.allocate(loop->memory.data, NULL, sizeof *self);
+  if (!self) return UV_ENOMEM;
+  *self = (call){.post.fn = make_call, .loop = loop, .fn = fn, .data = data};
+  if (neap__inbox_send(&loop->inbox, &self->post)) return 0;
+  free_call(self);
   return NEAP_ECLOSED;
 }
