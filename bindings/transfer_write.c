@@ -94,39 +94,6 @@ static bool write_string(writer *self, int index) {
   return true;
 }
 
-/* ---- Keys ------------------------------------------------------------------------------------ */
-
-/* The strings that are keys come again, in records. Lua interns short strings, so a pointer finds them; the
- * bytes are compared too, for a finalizer may have changed what is written. */
-
-static neapL__kept *kept_place(neapL__scratch *scratch, const char *string) {
-  return &scratch->kept[((uintptr_t)string >> 4) % NEAPL__KEYS];
-}
-
-static bool is_kept(const writer *self, const neapL__kept *kept, const char *string,
-                    size_t length) {
-  return kept->pointer == string && kept->stamp == self->scratch->stamp && kept->length == length &&
-         memcmp(self->message->data + kept->offset, string, length) == 0;
-}
-
-static char *keep(writer *self, neapL__kept *kept, char *at, const char *string, size_t length) {
-  neapL__message *message = self->message;
-  uint64_t stamp = self->scratch->stamp;
-  uint8_t place = kept->stamp == stamp ? kept->place : (uint8_t)message->keys++;
-  at = put(put(put(at, NEAPL__TAG_KEPT), place), (uint8_t)length);
-  *kept = (neapL__kept){string, stamp, (size_t)(at - message->data), (uint8_t)length, place};
-  return put_bytes(at, string, length);
-}
-
-static void write_short_key(writer *self, const char *string, size_t length) {
-  neapL__kept *kept = kept_place(self->scratch, string);
-  char *at = reserve(self, WIDEST + NEAPL__KEY_LENGTH);
-  if (is_kept(self, kept, string, length))
-    put_to(self, put(put(at, NEAPL__TAG_KEY), kept->place));
-  else
-    put_to(self, keep(self, kept, at, string, length));
-}
-
 /* ---- Objects --------------------------------------------------------------------------------- */
 
 static bool write_value(writer *self, int index);
@@ -366,17 +333,6 @@ void neapL__push_body(writer *self, uint32_t number) {
   lua_pop(L, 2);
 }
 
-static bool write_key(writer *self, int index) {
-  if (lua_type(self->L, index) != LUA_TSTRING) return write_value(self, index);
-  size_t length;
-  const char *string = lua_tolstring(self->L, index, &length);
-  if (length <= NEAPL__KEY_LENGTH)
-    write_short_key(self, string, length);
-  else
-    put_string(self, string, length);
-  return true;
-}
-
 /* Looks at the value itself, not at what is in it. */
 static bool may_cross(lua_State *L, int index) {
   switch (lua_type(L, index)) {
@@ -415,7 +371,7 @@ static bool write_field(writer *self, sizes *count, int key) {
     write_tag(self, NEAPL__TAG_END);
   }
   count->fields++;
-  if (!write_key(self, key)) return neapL__refuse_field(self, key, true);
+  if (!write_value(self, key)) return neapL__refuse_field(self, key, true);
   return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
 }
 
