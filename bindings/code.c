@@ -17,6 +17,7 @@ struct neapL__code {
 /* What holds the reference of a function in the table of functions. */
 typedef struct code_box {
   neapL__code *code;
+  bool is_lent; /* the function may come back */
 } code_box;
 
 /* ---- The bytes ------------------------------------------------------------------------------ */
@@ -130,7 +131,7 @@ static void intern(neapL__state *state, code_box *box) {
 /* Pushes a box in which a function's code is kept. */
 static code_box *new_box(lua_State *L, neapL__state *state) {
   code_box *box = lua_newuserdatauv(L, sizeof *box, 0);
-  box->code = NULL;
+  *box = (code_box){NULL, false};
   neapL__set_meta(L, -1, &state->code_meta);
   return box;
 }
@@ -145,18 +146,18 @@ static void remember(lua_State *L, const neapL__state *state, int index) {
 }
 
 /* NULL: not known. */
-static neapL__code *known_code_of(lua_State *L, const neapL__state *state, int index) {
+static const code_box *box_of(lua_State *L, const neapL__state *state, int index) {
   neapL__push_ref(L, state->functions_ref);
   lua_pushvalue(L, index);
   lua_rawget(L, -2);
   const code_box *box = lua_touserdata(L, -1);
   lua_pop(L, 2);
-  return box ? box->code : NULL;
+  return box;
 }
 
 neapL__code *neapL__code_take(lua_State *L, neapL__state *state, int index) {
-  neapL__code *code = known_code_of(L, state, index);
-  if (code) return retain(code);
+  const code_box *known = box_of(L, state, index);
+  if (known) return retain(known->code);
   code_box *box = new_box(L, state);
   dump_function(L, state, box, index);
   intern(state, box);
@@ -182,7 +183,7 @@ bool neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code) {
     lua_pop(L, 2);
   }
   neapL__code_load(L, code);
-  new_box(L, state)->code = retain(code);
+  *new_box(L, state) = (code_box){retain(code), true};
   remember(L, state, lua_gettop(L) - 1);
   return false;
 }
@@ -200,9 +201,10 @@ static void forget_upvalues(lua_State *L, const neapL__state *state, int index) 
 
 void neapL__function_return(lua_State *L, neapL__state *state, int index) {
   index = lua_absindex(L, index);
-  neapL__code *code = known_code_of(L, state, index);
-  if (!code) return;
+  const code_box *box = box_of(L, state, index);
+  if (!box || !box->is_lent) return;
   forget_upvalues(L, state, index);
+  neapL__code *code = box->code;
   size_t place = place_of(state->lent_code, code, state->code_turn++);
   neapL__push_ref(L, state->lent_ref);
   lua_pushvalue(L, index);

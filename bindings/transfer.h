@@ -38,8 +38,8 @@ int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *messa
 /* Frees it, with what nobody has read. Thread: any. */
 void neapL__message_deinit(neapL__message *message);
 
-/* The function at `index` was the first value of a message, has returned, and nobody has it any more: it
- * may serve the next message with the same code, with upvalues of its own. Calling this is up to the
+/* The function at `index` was the first value of a message, has returned or failed, and nobody has it any
+ * more: it may serve the next message with the same code, with upvalues of its own. Calling this is up to the
  * reader, and spares it loading the code again. [-0, +0, m] */
 void neapL__function_return(lua_State *L, neapL__state *state, int index);
 
