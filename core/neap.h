@@ -379,8 +379,12 @@ NEAP_API bool neap_channel_is_closed(neap_channel *channel);
 /* Why it was closed; NULL: for no reason, or it is open. Borrowed until the last unref. Thread: any. */
 NEAP_API void *neap_channel_reason(neap_channel *channel);
 
-/* How many items are buffered. Thread: any. */
+/* Whether neap_channel_try_send would take an item now: 0, UV_EAGAIN, NEAP_ECLOSED. Thread: any. */
+NEAP_API int neap_channel_room(neap_channel *channel);
+
+/* How many items are buffered, and how many can be. Thread: any. */
 NEAP_API size_t neap_channel_count(neap_channel *channel);
+NEAP_API size_t neap_channel_capacity(const neap_channel *channel);
 
 /* The port of a loop, always the same one as long as it is open. It has a reference to the channel.
  * Owner: the caller has one reference to the port. UV_ENOMEM. */

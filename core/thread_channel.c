@@ -299,6 +299,18 @@ void *neap_channel_reason(neap_channel *channel) {
   return reason;
 }
 
+int neap_channel_room(neap_channel *channel) {
+  uv_mutex_lock(&channel->mutex);
+  bool has_room = channel->count < channel->capacity || first_of(&channel->receivers);
+  int code = channel->is_closed ? NEAP_ECLOSED : has_room ? 0 : UV_EAGAIN;
+  uv_mutex_unlock(&channel->mutex);
+  return code;
+}
+
+size_t neap_channel_capacity(const neap_channel *channel) {
+  return channel->capacity;
+}
+
 size_t neap_channel_count(neap_channel *channel) {
   uv_mutex_lock(&channel->mutex);
   size_t count = channel->count;
@@ -371,6 +383,11 @@ static void drop_item(neap__transit *self) {
   if (item) self->port->channel->release(item);
 }
 
+static void settle(neap__transit *self, int code) {
+  if (code == NEAP_ECLOSED) self->op.error.message = "the channel is closed";
+  neap__op_settle(&self->op, code);
+}
+
 /* It is neither in a list nor in an inbox any more. May free it. */
 static void let_go(neap__transit *self) {
   if (--self->port->pending == 0) update_hold(self->port, false);
@@ -380,7 +397,7 @@ static void let_go(neap__transit *self) {
 static void on_completed(neap__post *post) {
   neap__transit *self = NEAP__CONTAINER(post, neap__transit, post);
   if (self->code) drop_item(self);
-  neap__op_settle(&self->op, self->code);
+  settle(self, self->code);
   let_go(self);
 }
 
@@ -419,9 +436,9 @@ static int start(neap__op *op, int (*transfer)(neap__transit *, neap_channel *))
   uv_mutex_unlock(&channel->mutex);
   if (op->is_native)
     update_hold(self->port, is_shared);
-  else if (!code)
-    neap__op_settle(op, 0);
-  return code;
+  else
+    settle(self, code);
+  return 0;
 }
 
 static int start_send(neap__op *op) {
@@ -447,7 +464,7 @@ static void cancel(neap_task *task) {
   if (withdraw(self))
     neap__op_cancel(task);
   else
-    neap__op_settle(&self->op, self->code); /* its post lets go of it */
+    settle(self, self->code); /* its post lets go of it */
 }
 
 /* Whoever waits for one that is completed gets the result, though the same cancellation reaches both. It

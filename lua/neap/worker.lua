@@ -1,0 +1,8 @@
+--- What runs on threads of its own.
+local core = require "neap.core"
+
+local M = {
+  channel = core.thread_channel,
+}
+
+return M
