@@ -29,7 +29,7 @@ end
 describe("neap.worker.channel", function()
   it("rejects a capacity that is none", h.plain(function()
     for _, capacity in ipairs({ -1, 1.5, 0 / 0, -math.huge, "many", {}, true, print }) do
-      h.bad_argument("thread_channel", 1, core.thread_channel, capacity)
+      h.bad_argument("channel", 1, worker.channel, capacity)
     end
   end))
 
