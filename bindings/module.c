@@ -47,7 +47,6 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register(L, neapL__queue_functions);     /* queue */
   neapL__register(L, neapL__locals_functions);    /* locals set_locals */
   neapL__register(L, neapL__transfer_functions);  /* transfer crossing_class */
-  neapL__register(L, neapL__thread_channel_functions); /* thread_channel */
   neapL__register(L, neapL__error_functions);     /* error is_cancel */
   neapL__register(L, neapL__report_functions);    /* on_unobserved on_warning */
   neapL__register_operations(L);                  /* sleep yield now */
@@ -63,6 +62,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_worker(L);                     /* new_job work new_pool close_pool */
   neapL__register_clock(L);                      /* test_clock */
   neapL__register_run(L);                        /* run */
+  neapL__register(L, neapL__thread_channel_functions);
   neapL__register(L, neapL__describe_functions);
   neapL__register(L, neapL__fault_functions);
   lua_pushliteral(L, NEAP_VERSION);

@@ -27,7 +27,8 @@ static neap_channel *check_channel(lua_State *L) {
 /* What the core hands on: in memory of no state. */
 typedef struct item {
   neapL__message message;
-  bool is_begun; /* reading it has begun; it was not the receiver's in the end if it is still there */
+  bool
+      is_begun; /* reading it has begun; it was not the receiver's in the end if it is still there */
 } item;
 
 /* Thread: any. */
@@ -242,8 +243,7 @@ static int channel_close(lua_State *L) {
 /* thread_channel(capacity?) -> channel */
 static int new_thread_channel(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  neap_channel_options options = {.capacity = neapL__check_capacity(L, 1),
-                                  .release = release_item};
+  neap_channel_options options = {.capacity = neapL__check_capacity(L, 1), .release = release_item};
   neap_channel *channel;
   neap_port *port;
   neapL__check_open(L, state);
@@ -324,9 +324,9 @@ static const luaL_Reg methods[] = {{"try_send", channel_try_send},
                                    {"close", channel_close},
                                    {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {
-    {"__len", channel_length},        {"__call", channel_call}, {"__eq", channel_equal},
-    {"__tostring", channel_tostring}, {"__gc", channel_gc},     {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__len", channel_length}, {"__call", channel_call},
+                                       {"__eq", channel_equal},   {"__tostring", channel_tostring},
+                                       {"__gc", channel_gc},      {NULL, NULL}};
 
 void neapL__open_thread_channels(lua_State *L, neapL__state *state) {
   neapL__meta *meta = &state->thread_channel_meta;

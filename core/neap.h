@@ -354,7 +354,8 @@ NEAP_API bool neap_queue_wake(neap_queue *queue, void *value);
  * which is a deadlock as usual. */
 
 typedef struct neap_channel_options {
-  size_t capacity; /* items that are buffered; 0: a send ends when its item is received; SIZE_MAX: any */
+  size_t
+      capacity; /* items that are buffered; 0: a send ends when its item is received; SIZE_MAX: any */
   void (*release)(void *item); /* frees what was not received. Thread: any */
   neap_allocator allocator;    /* NULL: realloc and free. Outlives the channel. Thread: any */
   void *allocator_data;

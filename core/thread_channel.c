@@ -30,7 +30,7 @@ struct neap_port {
   size_t refs;
   size_t pending; /* transits that wait or whose post is under way */
   bool is_holding;
-  bool is_done; /* no references, but a post is under way */
+  bool is_done;   /* no references, but a post is under way */
   size_t waiting; /* transits in the channel's lists: while there are, the loop is open */
   neap__list link;
   neap__post post; /* look again whether anybody can wake the loop */

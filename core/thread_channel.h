@@ -33,7 +33,6 @@ typedef struct neap__transit {
 
 extern const neap__op_kind neap__send_kind, neap__recv_kind;
 
-
 static inline neap__transit *neap__transit_of(neap__op *op) {
   return NEAP__CONTAINER(op, neap__transit, op);
 }

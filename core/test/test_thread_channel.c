@@ -98,7 +98,8 @@ TEST(items_and_waits_are_first_in_first_out) {
   neap_task *sends[5], *receives[5];
   for (int i = 0; i < 5; i++) sends[i] = send_to(&e, &n[i]);
   CHECK(neap_channel_count(e.channel) == 2);
-  for (int i = 0; i < 5; i++) CHECK(neap_task_status(sends[i]) == (i < 2 ? NEAP_DONE : NEAP_PENDING));
+  for (int i = 0; i < 5; i++)
+    CHECK(neap_task_status(sends[i]) == (i < 2 ? NEAP_DONE : NEAP_PENDING));
   CHECK(end_receive(receive_from(&e), NEAP_DONE) == 0);
   settle(&e);
   CHECK(neap_task_status(sends[2]) == NEAP_DONE && neap_task_status(sends[3]) == NEAP_PENDING);
@@ -853,7 +854,8 @@ static void send_and_close(void *data) {
   for (int i = 0; i < self->count;) {
     end e;
     open_port(&e, self->channel, false);
-    for (int j = 0; j < BATCH && i < self->count; j++) neap_task_unref(send_to(&e, &self->items[i++]));
+    for (int j = 0; j < BATCH && i < self->count; j++)
+      neap_task_unref(send_to(&e, &self->items[i++]));
     for (int j = 0; j < i / BATCH % 5; j++) uv_run(neap_loop_uv(e.loop), UV_RUN_NOWAIT);
     neap_port_unref(e.port);
     bench_close(&e.b);
