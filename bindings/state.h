@@ -73,7 +73,7 @@ struct neapL__state {
   int on_unobserved_ref, on_warning_ref;
   int functions_ref; /* Lua function -> the box of its code, weak */
   int lent_ref;      /* functions that have come back, by the place of their code */
-  int closure_ref;   /* makes a function with one upvalue */
+  int makers_ref;    /* number of variables -> makes functions with so many */
   int classes_ref;   /* of tables that cross: metatable -> {module, before}, module -> metatable */
   uint32_t spares;
   int streak;       /* of streak_of */

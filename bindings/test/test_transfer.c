@@ -318,7 +318,7 @@ TEST(a_bounded_number_of_functions_is_kept) {
   side from, to;
   if (!side_open(&from) || !side_open(&to)) return;
   size_t before = bytes_after_jobs(&from, &to, 1, 1000);
-  CHECK(bytes_after_jobs(&from, &to, 1001, 4000) < before + 16384);
+  CHECK(bytes_after_jobs(&from, &to, 1001, 4000) < before + 65536);
   run_numbered_job(&from, &to, 1);
   side_close(&from);
   side_close(&to);
