@@ -23,7 +23,7 @@ typedef struct code_box {
 
 /* ---- The bytes ------------------------------------------------------------------------------ */
 
-static neapL__code *retain(neapL__code *code) {
+neapL__code *neapL__code_ref(neapL__code *code) {
   atomic_fetch_add_explicit(&code->references, 1, memory_order_relaxed);
   return code;
 }
@@ -112,7 +112,7 @@ static size_t place_of(neapL__code *const *places, const neapL__code *code, uint
 
 static void put(neapL__code **places, size_t place, neapL__code *code) {
   neapL__code_release(places[place]);
-  places[place] = retain(code);
+  places[place] = neapL__code_ref(code);
 }
 
 /* Other closures of the same prototype have the same code. */
@@ -121,7 +121,7 @@ static void intern(neapL__state *state, code_box *box) {
   neapL__code *known = state->known_code[place];
   if (is_same(known, box->code)) {
     neapL__code_release(box->code);
-    box->code = retain(known);
+    box->code = neapL__code_ref(known);
   } else {
     put(state->known_code, place, box->code);
   }
@@ -158,12 +158,12 @@ static const code_box *box_of(lua_State *L, const neapL__state *state, int index
 
 neapL__code *neapL__code_take(lua_State *L, neapL__state *state, int index) {
   const code_box *known = box_of(L, state, index);
-  if (known) return retain(known->code);
+  if (known) return neapL__code_ref(known->code);
   code_box *box = new_box(L, state);
   dump_function(L, state, box, index);
   intern(state, box);
   remember(L, state, index);
-  return retain(box->code); /* the function keeps the box */
+  return neapL__code_ref(box->code); /* the function keeps the box */
 }
 
 void neapL__code_load(lua_State *L, const neapL__code *code) {
@@ -187,7 +187,7 @@ static bool push_returned(lua_State *L, const neapL__state *state, const neapL__
 void neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code) {
   if (push_returned(L, state, code)) return;
   neapL__code_load(L, code);
-  *new_box(L, state) = (code_box){retain(code), true};
+  *new_box(L, state) = (code_box){neapL__code_ref(code), true};
   remember(L, state, lua_gettop(L) - 1);
 }
 

@@ -13,6 +13,9 @@ typedef struct neapL__code neapL__code;
 /* A new reference to the code of the Lua function at `index`. Raises when out of memory. [-0, +0, m] */
 neapL__code *neapL__code_take(lua_State *L, neapL__state *state, int index);
 
+/* One more reference. Thread: any. */
+neapL__code *neapL__code_ref(neapL__code *code);
+
 /* Drops a reference. Thread: any. */
 void neapL__code_release(neapL__code *code);
 

@@ -3,6 +3,7 @@
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
+#include "counters.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -16,12 +17,14 @@
 #include "standard.h"
 #include "stream.h"
 #include "task.h"
+#include "thread_channel.h"
 #include "token.h"
 #include "transfer.h"
 #include "udp.h"
 #include "waiter.h"
 #include "watch.h"
 #include "watcher.h"
+#include "worker.h"
 
 static const char registry_key = 'k';
 
@@ -181,6 +184,7 @@ static int close_state(lua_State *L) {
   neapL__report_all(L, state);
   neapL__close_transfer(state);
   neap_loop_close(state->loop);
+  neapL__close_workers(state);
   state->is_closed = true;
   return 0;
 }
@@ -241,6 +245,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watches(L, state);
   neapL__open_queues(L, state);
   neapL__open_channels(L, state);
+  neapL__open_thread_channels(L, state);
   neapL__open_tokens(L, state);
   neapL__open_each(L, state);
   neapL__open_streams(L, state);
@@ -253,6 +258,8 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_processes(L, state);
   neapL__open_terminals(L, state);
   neapL__open_transfer(L, state);
+  neapL__open_workers(L, state);
+  neapL__open_counters(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

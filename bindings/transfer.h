@@ -18,6 +18,7 @@ typedef struct neapL__message {
   uint32_t shared_count, shared_capacity;
   uint32_t objects; /* tables, functions, ... : what has a number in the data */
   int count;        /* of values */
+  bool is_repeated; /* set before it is written: it will be copied, so no userdata is written */
   bool lends;       /* the first value is a function that the message has no other reference to */
   struct neapL__scratch *scratch; /* only while it is written */
 } neapL__message;
@@ -34,6 +35,10 @@ bool neapL__message_write(lua_State *L, neapL__state *state, neapL__message *mes
  * value cannot be loaded; the message accepts deinit then. [-0, +n, m] */
 int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
                         int environment);
+
+/* Makes the empty message `copy` another one of `message`, which was written with is_repeated; false: not
+ * enough memory. Any number of threads may copy a message at once. */
+bool neapL__message_copy(neapL__state *state, const neapL__message *message, neapL__message *copy);
 
 /* Frees it, with what nobody has read. Thread: any. */
 void neapL__message_deinit(neapL__message *message);

@@ -78,6 +78,10 @@ local M = {
   localvar = localvar.localvar,
   progress = progress.progress,
 
+  -- threads
+  worker = require "neap.worker",
+  parallel = require "neap.parallel",
+
   -- I/O
   fs = require "neap.fs",
   net = require "neap.net",
