@@ -53,7 +53,10 @@ void neapL__scratch_take(neapL__writer *writer) {
   neapL__scratch *scratch = writer->state->scratch;
   if (!scratch) {
     scratch = neapL__resize_block(writer->state, NULL, sizeof *scratch);
-    if (!scratch) neapL__raise_memory(writer->L);
+    if (!scratch) {
+      neapL__raise_memory(writer->L);
+      return;
+    }
     memset(scratch, 0, sizeof *scratch);
   }
   writer->state->scratch = NULL; /* `before` of a class may write a message of its own */
