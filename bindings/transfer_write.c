@@ -449,6 +449,7 @@ static bool write_body(writer *self, uint32_t number) {
 static bool write_all(writer *self) {
   for (int index = self->first; index <= self->last; index++)
     if (!write_value(self, index)) return neapL__refuse_value(self, index);
+  if (!self->scratch) return true; /* no objects */
   for (uint32_t number = 1; number <= self->message->objects; number++)
     if (!write_body(self, number)) return false;
   return true;
