@@ -2,6 +2,7 @@
 
 #include "../core/cancel.h"
 #include "await.h"
+#include "interruption.h"
 #include "locals.h"
 #include "report.h"
 #include "scope.h"
@@ -294,7 +295,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task->routine.state = NEAP__RUNNING;
     int arguments = task->arguments;
     task->arguments = 0;
-    state->resumed = task->co.thread;
+    neapL__follow(state, task->co.thread);
     int status = lua_resume(task->co.thread, from, arguments, &n);
     neapL__task *child = state->start_request;
     if (status == LUA_YIELD && child) {
@@ -314,7 +315,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task = starter;
   }
   state->nesting--;
-  state->resumed = outer_thread;
+  neapL__follow(state, outer_thread);
   state->loop->current = outer;
 }
 

@@ -2,6 +2,7 @@
 
 #include "../core/cancel.h"
 #include "error.h"
+#include "followed.h"
 #include "run.h"
 
 #include <signal.h>
@@ -49,12 +50,18 @@ static bool is_patient(uint64_t since, uint64_t now) {
   return since && now - since < patience;
 }
 
+/* What is asked of a job with a loop is up to its main task, once that has been told. */
+static bool concerns(const neapL__interruption *self) {
+  return is_asked(self) && !self->is_delivered;
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
   neapL__interruption *self = of_thread(L);
   uint64_t now = uv_hrtime();
   (void)ar;
-  if (!is_asked(self) || self->is_delivered) {
+  if (!concerns(self)) {
     rest(L);
+    if (concerns(self)) arm(L); /* asked meanwhile: the signal may have come in the middle of it */
     return;
   }
   if (!self->first_at) self->first_at = now;
@@ -136,11 +143,11 @@ static void send_signal(neapL__interruption *self, uv_thread_t thread, int numbe
 
 /* ---- Jobs with a loop ----------------------------------------------------------------------- */
 
-/* On the loop of the job, or of the next one, if it was late. */
+/* On the loop of the job, or of the next one, if it was late; or while the loop closes, without a state. */
 static void on_post(neap__post *post) {
   neapL__interruption *self = NEAP__CONTAINER(post, neapL__interruption, post);
   atomic_store(&self->is_posted, false);
-  neap_task *main = self->state->main;
+  neap_task *main = self->state ? self->state->main : NULL;
   if (!is_asked(self) || !main) return;
   self->is_delivered = true;
   neap__node_cancel(&main->node, NULL);
@@ -158,7 +165,10 @@ void neapL__interrupt(neapL__interruption *self, uv_thread_t thread, int number,
 
 /* ---- Jobs ---------------------------------------------------------------------------------- */
 
-/* What was asked before it could be seen here is seen now; what is asked later finds `resumed`. */
+void neapL__interruption_renew(neapL__interruption *self, lua_State *thread) {
+  if (thread && concerns(self)) arm(thread);
+}
+
 void neapL__interruption_begin(neapL__interruption *self, lua_State *L, neap_work *work,
                                bool has_loop) {
   self->first_at = self->raised_at = 0;
@@ -166,10 +176,8 @@ void neapL__interruption_begin(neapL__interruption *self, lua_State *L, neap_wor
   self->has_loop = has_loop;
   self->work = work;
   rest(L);
-  self->state->resumed = L;
-  if (!is_asked(self)) return;
-  if (has_loop) post(self);
-  arm(L);
+  neapL__follow(self->state, L);
+  if (has_loop && is_asked(self)) post(self);
 }
 
 void neapL__interruption_end(neapL__interruption *self) {
@@ -179,78 +187,15 @@ void neapL__interruption_end(neapL__interruption *self) {
   if (L) rest(L);
 }
 
-/* ---- Coroutines of the job ------------------------------------------------------------------ */
-
-/* Calls the function that is below its n arguments, which resumes `thread`. Returns the status, with the
- * results or the error from `base` on. */
-static int call_following(lua_State *L, lua_State *thread, int n) {
-  neapL__interruption *self = of_thread(L);
-  neapL__state *state = self->state;
-  lua_State *outer = state->resumed;
-  if (is_asked(self)) arm(thread);
-  state->resumed = thread;
-  int status = lua_pcall(L, n, LUA_MULTRET, 0);
-  state->resumed = outer;
-  if (is_asked(self)) arm(L);
-  return status;
-}
-
-/* coroutine.resume; upvalue 1: Lua's own */
-static int resume(lua_State *L) {
-  lua_State *thread = lua_tothread(L, 1);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  int n = lua_gettop(L) - 1;
-  if (!thread) {
-    lua_call(L, n, LUA_MULTRET);
-    return lua_gettop(L);
-  }
-  if (call_following(L, thread, n) != LUA_OK) return lua_error(L);
-  return lua_gettop(L);
-}
-
-/* What coroutine.wrap gives; upvalues: Lua's own, its thread */
-static int call_wrapped(lua_State *L) {
-  lua_State *thread = lua_tothread(L, lua_upvalueindex(2));
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  int status = call_following(L, thread, lua_gettop(L) - 1);
-  if (status == LUA_OK) return lua_gettop(L);
-  if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) { /* as Lua's own does */
-    luaL_where(L, 1);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-  }
-  return lua_error(L);
-}
-
-/* coroutine.wrap; upvalue 1: Lua's own, whose results have the thread as their upvalue */
-static int wrap(lua_State *L) {
-  lua_settop(L, 1);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  lua_call(L, 1, 1);
-  if (!lua_getupvalue(L, 1, 1)) return 1;
-  lua_pushcclosure(L, call_wrapped, 2);
-  return 1;
-}
-
-/* Replaces a function of the library on top by one that has it as its upvalue. */
-static void replace(lua_State *L, const char *name, lua_CFunction function) {
-  lua_getfield(L, -1, name);
-  lua_pushcclosure(L, function, 1);
-  lua_setfield(L, -2, name);
-}
+/* ---- Opening -------------------------------------------------------------------------------- */
 
 void neapL__interruption_open(lua_State *L, neapL__interruption *self, neapL__state *state) {
   memcpy(lua_getextraspace(L), &self, sizeof(void *));
-  lua_getglobal(L, LUA_COLIBNAME);
-  replace(L, "resume", resume);
-  replace(L, "wrap", wrap);
-  lua_pop(L, 1);
+  neapL__open_followed_coroutines(L, state);
   lua_createtable(L, 0, 1);
   neapL__set_meta(L, -1, &state->cancelled_meta);
   self->error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   self->post.fn = on_post;
   self->state = state;
+  state->interruption = self;
 }

@@ -13,9 +13,11 @@
 #include "../core/ops/work.h"
 #include "state.h"
 
+typedef struct neapL__interruption neapL__interruption;
+
 /* One for each thread of a pool; it outlives the Lua states that the thread may have in turn, for a signal may
  * be late. Thread: its own. Invariant: `work` is not NULL while a job runs. */
-typedef struct neapL__interruption {
+struct neapL__interruption {
   neapL__state *volatile state;
   neap_work *work;
   int error_ref;      /* what the hook raises */
@@ -25,7 +27,7 @@ typedef struct neapL__interruption {
   atomic_bool is_posted;
   bool is_delivered; /* ... it has come to that */
   bool has_loop;
-} neapL__interruption;
+};
 
 /* The signal that is used for it in this process, with its handler set; 0: there is none. Thread: any. */
 int neapL__interruption_signal(void);
@@ -35,6 +37,16 @@ void neapL__interruption_admit(int number, bool is_admitted);
 
 /* Prepares a new Lua state: keeps `self` in it and follows its coroutines. [-0, +0, m] */
 void neapL__interruption_open(lua_State *L, neapL__interruption *self, neapL__state *state);
+
+/* `thread` is what runs from now on: interrupts it, if the job is. [-0, +0, -] */
+void neapL__interruption_renew(neapL__interruption *self, lua_State *thread);
+
+/* From now on `thread` is what runs; NULL: nothing that could be interrupted. What is asked before it is set
+ * is seen here; the signal for what is asked later finds it. */
+static inline void neapL__follow(neapL__state *state, lua_State *thread) {
+  state->resumed = thread;
+  if (state->interruption) neapL__interruption_renew(state->interruption, thread);
+}
 
 /* Around a job, outside of protected calls. */
 void neapL__interruption_begin(neapL__interruption *self, lua_State *L, neap_work *work,

@@ -91,9 +91,10 @@ struct neapL__state {
   struct wait_call *wait_call;  /* task:wait, while it pumps */
   neap_task *main;              /* the main task of the run; NULL: none */
   lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
-  struct neapL__origin *origin; /* what workers begin with; NULL: not needed yet */
-  uint64_t grace_end;           /* of the shutdown, in nanoseconds of real time */
-  uint32_t first_lost_pin;      /* the first error lost at the root of this run */
+  struct neapL__interruption *interruption; /* in a worker: of its jobs */
+  struct neapL__origin *origin;             /* what workers begin with; NULL: not needed yet */
+  uint64_t grace_end;                       /* of the shutdown, in nanoseconds of real time */
+  uint32_t first_lost_pin;                  /* the first error lost at the root of this run */
 
   struct neapL__code *known_code[NEAPL__CODES]; /* of functions that were sent */
   struct neapL__code *lent_code[NEAPL__CODES];  /* of functions that have come back */

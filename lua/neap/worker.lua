@@ -27,7 +27,7 @@ end
 
 local function check_function(fn)
   if type(fn) == "function" then return end
-  if type(fn) == "string" and fn:find("^[^.].*%.[^.]+$") then return end
+  if type(fn) == "string" and fn:find("^[^.\0][^\0]*%.[^.\0]+$") then return end
   local got = type(fn) == "string" and ("'%s'"):format(fn) or core.type_name(fn)
   core.argument_error("run", 1, 'function or "module.function" expected, got ' .. got)
 end

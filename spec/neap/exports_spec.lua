@@ -198,8 +198,9 @@ local function close_all(first, ...)
   close_all(...)
 end
 
---- Here is no terminal: terminal_spec.lua looks at this class.
-local elsewhere = { Tty = true }
+--- Here is no terminal: terminal_spec.lua looks at this class. Others are only within workers:
+--- parallel_spec.lua and cores_spec.lua.
+local elsewhere = { Tty = true, ParallelLoop = true, CoreStats = true, Cores = true }
 
 local function described(object)
   local page, title = object[1], object[2]
@@ -215,6 +216,7 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  parallel = neap.parallel,
   testing = testing,
 }
 

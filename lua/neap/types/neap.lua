@@ -16,6 +16,7 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field parallel neap.parallel
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -1431,6 +1432,108 @@ function Conn:set_keepalive(on, seconds) end
 ---@return integer # the descriptor; it stays the connection's
 ---@nodiscard
 function Conn:fd() end
+
+-- parallel loops ----------------------------------------------------------------------------------
+
+---@class neap.ParallelOptions
+---@field workers? integer how many jobs share the loop; default: the threads of the pool
+---@field chunk? integer indices or items that a worker takes at a time
+---@field pool? neap.Pool
+---@field combine? fun(a: any, b: any): any of reduce
+
+---@class neap.parallel
+local parallel = {}
+
+---Calls fn(i, loop) on other threads for each i from lo to hi, once, in no certain order.
+---@param lo integer
+---@param hi integer
+---@param fn fun(i: integer, loop: neap.ParallelLoop)
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { completed: boolean, lowest_break: integer? }
+function parallel.range(lo, hi, fn, opts) end
+
+---The first results of fn(item, index), in the order of the list, with n.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { n: integer, [integer]: any }
+---@nodiscard
+function parallel.map(list, fn, opts) end
+
+---Folds the list chunk by chunk, from left to right; fn must be associative.
+---@param list any[]
+---@param fn fun(result: any, item: any): any
+---@param init any
+---@param opts? neap.ParallelOptions with combine, where results and items are of two kinds
+---@return neap.Task
+---@nodiscard
+function parallel.reduce(list, fn, init, opts) end
+
+---Runs the functions at the same time: their first results, with n.
+---@param ... fun(): any
+---@return neap.Task # of { n: integer, [integer]: any }
+function parallel.invoke(...) end
+
+---@class neap.ParallelLoop
+local ParallelLoop = {}
+
+---Nothing above this index is begun any more; all below it run.
+function ParallelLoop:break_() end
+
+---Nothing is begun any more.
+function ParallelLoop:stop() end
+
+---Whether this call might as well return.
+---@return boolean
+---@nodiscard
+function ParallelLoop:should_exit() end
+
+-- servers on all processors -----------------------------------------------------------------------
+
+---@class neap.CoresOptions: neap.ServeOptions
+---@field module string the name of a module that each worker requires
+---@field workers? integer default: one for each processor
+---@field on_listen? fun(cores: neap.Cores) called once, when all workers listen
+---@field on_error? fun(err: any, number: integer) an error of a handler, and the number of its worker
+
+---Serves on all processors: each worker is a thread with a loop and a Lua state, and listens to the same port.
+---@param opts neap.CoresOptions
+---@return neap.Task ends when it is cancelled
+function neap.serve_cores(opts) end
+
+---@class neap.CoreCounts
+---@field connections integer so far
+---@field open integer
+---@field errors integer of handlers
+---@field requests integer
+---@field memory integer bytes of its Lua state when it was last looked at
+
+---@class neap.Cores
+local Cores = {}
+
+---Where it listens.
+---@return string host
+---@return integer port
+---@nodiscard
+function Cores:address() end
+
+---How many workers there are.
+---@return integer
+---@nodiscard
+function Cores:workers() end
+
+---What each worker has done so far, and all of them together.
+---@return { [integer]: neap.CoreCounts, total: neap.CoreCounts }
+---@nodiscard
+function Cores:stats() end
+
+---@class neap.CoreStats
+local CoreStats = {}
+
+---Adds to one of this worker's counters.
+---@param name "connections"|"open"|"errors"|"requests"
+---@param n? integer default 1
+function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
