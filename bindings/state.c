@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include "buffer.h"
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
@@ -248,6 +249,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watchers(L, state);
   neapL__open_processes(L, state);
   neapL__open_terminals(L, state);
+  neapL__open_buffers(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

@@ -79,6 +79,7 @@ local M = {
   progress = progress.progress,
 
   -- I/O
+  buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
   dns = require "neap.dns",
