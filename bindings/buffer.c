@@ -33,6 +33,14 @@ neapL__buffer *neapL__check_writable(lua_State *L, int index) {
   return self;
 }
 
+/* Until the message that it leaves with is complete, functions of Lua may still run (finalizers, say), and
+ * use it: all but what could not be undone when it has left. */
+neapL__buffer *neapL__check_staying(lua_State *L, int index) {
+  neapL__buffer *self = neapL__check_writable(L, index);
+  if (self->hold->leaving) neapL__misuse(L, "the buffer is about to move to another thread");
+  return self;
+}
+
 neapL__buffer *neapL__new_buffer(lua_State *L, const neapL__state *state) {
   neapL__buffer *self = lua_newuserdatauv(L, sizeof *self, 0);
   *self = (neapL__buffer){0};
@@ -118,6 +126,7 @@ static int slice(lua_State *L) {
 /* buf:freeze() -> itself; immutable from now on, and so are all slices of the block */
 static int freeze(lua_State *L) {
   neap__hold *hold = neapL__check_buffer(L, 1)->hold;
+  if (hold->is_writable) neapL__check_staying(L, 1);
   if (hold->pins) neapL__misuse(L, "a read into the buffer is under way: await it before freeze");
   hold->is_writable = false;
   lua_settop(L, 1);
@@ -133,7 +142,8 @@ static int is_writable(lua_State *L) {
 static int close_buffer(lua_State *L) {
   neapL__buffer *self = neapL__to_buffer(L, 1);
   if (!self) return luaL_typeerror(L, 1, class_name);
-  drop(self);
+  bool is_leaving = self->hold && self->hold->leaving; /* soon it has nothing to close any more */
+  if (!is_leaving) drop(self);
   return 0;
 }
 
@@ -176,7 +186,7 @@ neap_bytes *neapL__share_bytes(lua_State *L, int first, int last, char **data, s
 }
 
 void neapL__check_target(lua_State *L, int index, neap__target *target, size_t *size) {
-  const neapL__buffer *self = neapL__check_writable(L, index);
+  const neapL__buffer *self = neapL__check_staying(L, index);
   size_t place = neapL__check_place(L, index + 1, self->size);
   lua_Integer room = (lua_Integer)(self->size - place);
   lua_Integer n = luaL_optinteger(L, index + 2, room);
@@ -201,6 +211,7 @@ const luaL_Reg neapL__buffer_functions[] = {{"buffer", buffer}, {NULL, NULL}};
 
 void neapL__open_buffers(lua_State *L, neapL__state *state) {
   neapL__class(L, &state->buffer_meta, class_name, metamethods, methods);
+  neapL__set_buffer_crossing(L);
   neapL__register(L, neapL__buffer_operators);
   lua_getfield(L, -1, "__index");
   neapL__register(L, neapL__buffer_access);

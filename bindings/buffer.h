@@ -23,6 +23,9 @@ neapL__buffer *neapL__check_buffer(lua_State *L, int index);
 /* The same; raises EMISUSE when it is immutable, too. */
 neapL__buffer *neapL__check_writable(lua_State *L, int index);
 
+/* The same; raises EMISUSE when it is about to move to another thread, too. */
+neapL__buffer *neapL__check_staying(lua_State *L, int index);
+
 /* Pushes a Buffer of all of the block and takes over the reference to that; raises, when out of memory,
  * with the reference dropped. [-0, +1, m] */
 void neapL__push_buffer(lua_State *L, neapL__state *state, neap_bytes *bytes, bool is_writable);

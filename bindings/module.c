@@ -23,6 +23,7 @@
 #include "stream.h"
 #include "task.h"
 #include "token.h"
+#include "transfer.h"
 #include "udp.h"
 #include "waiter.h"
 #include "watcher.h"
@@ -45,6 +46,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register(L, neapL__queue_functions);     /* queue */
   neapL__register(L, neapL__buffer_functions);    /* buffer */
   neapL__register(L, neapL__locals_functions);    /* locals set_locals */
+  neapL__register(L, neapL__transfer_functions);  /* transfer crossing_class */
   neapL__register(L, neapL__error_functions);     /* error is_cancel */
   neapL__register(L, neapL__report_functions);    /* on_unobserved on_warning */
   neapL__register_operations(L);                  /* sleep yield now */

@@ -18,6 +18,7 @@
 #include "stream.h"
 #include "task.h"
 #include "token.h"
+#include "transfer.h"
 #include "udp.h"
 #include "waiter.h"
 #include "watch.h"
@@ -179,6 +180,7 @@ static int close_state(lua_State *L) {
   neapL__end_faults(L); /* or the allocator would be gone before the last block */
   neapL__close_all(L, state);
   neapL__report_all(L, state);
+  neapL__close_transfer(state);
   neap_loop_close(state->loop);
   state->is_closed = true;
   return 0;
@@ -209,6 +211,8 @@ static void open_tables(lua_State *L, neapL__state *state) {
   weak_table(L, &state->registrations_ref, "v");
   weak_table(L, &state->names_ref, "k");
   weak_table(L, &state->watches_ref, "k");
+  weak_table(L, &state->functions_ref, "k");
+  new_table(L, &state->classes_ref);
   state->aux = state->runner = lua_newthread(L);
   luaL_ref(L, LUA_REGISTRYINDEX);
   state->on_unobserved_ref = state->on_warning_ref = LUA_NOREF;
@@ -250,6 +254,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_processes(L, state);
   neapL__open_terminals(L, state);
   neapL__open_buffers(L, state);
+  neapL__open_transfer(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

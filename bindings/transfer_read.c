@@ -1,0 +1,226 @@
+#include "message.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* The stack of a reader: `objects` is the index of the table of objects by number, and `keys`, one above,
+ * of the table of keys by place; both only where there are any. Values are pushed above them. */
+typedef struct reader {
+  lua_State *L;
+  neapL__state *state;
+  neapL__message *message;
+  const char *at;
+  int objects, keys, environment;
+  uint32_t made;  /* objects until now */
+  bool is_reused; /* the first object is a function that had upvalues before */
+} reader;
+
+static uint8_t take_byte(reader *self) {
+  return (uint8_t)*self->at++;
+}
+
+static uint64_t take_varint(reader *self) {
+  uint64_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    uint8_t byte = take_byte(self);
+    value |= (uint64_t)(byte & 127) << shift;
+    if (byte < 128) return value;
+  }
+}
+
+static uint32_t take_word(reader *self) {
+  uint32_t word;
+  memcpy(&word, self->at, sizeof word);
+  self->at += sizeof word;
+  return word;
+}
+
+static void push_integer(reader *self) {
+  uint64_t value = take_varint(self);
+  lua_pushinteger(self->L, (lua_Integer)((value >> 1) ^ (0 - (value & 1))));
+}
+
+static void push_float(reader *self) {
+  lua_Number number;
+  memcpy(&number, self->at, sizeof number);
+  self->at += sizeof number;
+  lua_pushnumber(self->L, number);
+}
+
+static void push_string(reader *self, size_t length) {
+  lua_pushlstring(self->L, self->at, length);
+  self->at += length;
+}
+
+static void push_kept(reader *self) {
+  uint8_t place = take_byte(self);
+  push_string(self, take_byte(self));
+  lua_pushvalue(self->L, -1);
+  lua_rawseti(self->L, self->keys, place + 1);
+}
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+/* The object on top gets its number. */
+static void add_object(reader *self) {
+  lua_pushvalue(self->L, -1);
+  lua_rawseti(self->L, self->objects, ++self->made);
+}
+
+static int size_of(uint32_t word) {
+  return word > INT_MAX ? INT_MAX : (int)word;
+}
+
+static void push_table(reader *self, uint8_t tag) {
+  lua_State *L = self->L;
+  uint32_t list = take_word(self), fields = take_word(self);
+  lua_createtable(L, size_of(list), size_of(fields));
+  if (tag == NEAPL__TAG_ERROR) neapL__set_meta(L, -1, &self->state->error_meta);
+  add_object(self);
+}
+
+static void read_value(reader *self, uint8_t tag);
+
+static void push_instance(reader *self) {
+  lua_State *L = self->L;
+  push_table(self, NEAPL__TAG_TABLE);
+  read_value(self, take_byte(self)); /* the name of the module */
+  neapL__push_class(L, self->state, lua_tostring(L, -1));
+  lua_setmetatable(L, -3);
+  lua_pop(L, 1);
+}
+
+static void push_function(reader *self) {
+  neapL__code *code = self->message->shared[take_varint(self)].reference;
+  if (self->made == 0 && self->message->lends)
+    self->is_reused = neapL__code_lend(self->L, self->state, code);
+  else
+    neapL__code_load(self->L, code);
+  add_object(self);
+}
+
+static void push_object(reader *self) {
+  struct neapL__shared *shared = &self->message->shared[take_varint(self)];
+  shared->crossing->arrive(self->L, self->state, shared->reference);
+  shared->reference = NULL;
+  add_object(self);
+}
+
+static void push_environment(const reader *self) {
+  if (self->environment)
+    lua_pushvalue(self->L, self->environment);
+  else
+    lua_pushglobaltable(self->L);
+}
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+/* Pushes a value. */
+static void read_value(reader *self, uint8_t tag) {
+  lua_State *L = self->L;
+  if (tag >= NEAPL__TAG_SMALL) {
+    lua_pushinteger(L, tag - NEAPL__TAG_SMALL + NEAPL__SHORTEST);
+    return;
+  }
+  if (tag >= NEAPL__TAG_SHORT) {
+    push_string(self, tag - NEAPL__TAG_SHORT);
+    return;
+  }
+  switch (tag) {
+  case NEAPL__TAG_NIL: lua_pushnil(L); break;
+  case NEAPL__TAG_FALSE: lua_pushboolean(L, 0); break;
+  case NEAPL__TAG_TRUE: lua_pushboolean(L, 1); break;
+  case NEAPL__TAG_INTEGER: push_integer(self); break;
+  case NEAPL__TAG_FLOAT: push_float(self); break;
+  case NEAPL__TAG_STRING: push_string(self, take_varint(self)); break;
+  case NEAPL__TAG_KEPT: push_kept(self); break;
+  case NEAPL__TAG_KEY: lua_rawgeti(L, self->keys, take_byte(self) + 1); break;
+  case NEAPL__TAG_AGAIN: lua_rawgeti(L, self->objects, (lua_Integer)take_varint(self)); break;
+  case NEAPL__TAG_TABLE:
+  case NEAPL__TAG_ERROR: push_table(self, tag); break;
+  case NEAPL__TAG_CLASS: push_instance(self); break;
+  case NEAPL__TAG_FUNCTION: push_function(self); break;
+  case NEAPL__TAG_OBJECT: push_object(self); break;
+  default: push_environment(self); break;
+  }
+}
+
+/* ---- Bodies ---------------------------------------------------------------------------------- */
+
+static void read_fields(reader *self) {
+  lua_State *L = self->L;
+  int table = lua_gettop(L);
+  uint8_t tag;
+  for (lua_Integer i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++) {
+    read_value(self, tag);
+    lua_rawseti(L, table, i);
+  }
+  while ((tag = take_byte(self)) != NEAPL__TAG_END) {
+    read_value(self, tag);
+    read_value(self, take_byte(self));
+    lua_rawset(L, table);
+  }
+}
+
+/* Shared with a function that came before. */
+static void join_upvalue(reader *self, int index, int upvalue) {
+  lua_rawgeti(self->L, self->objects, (lua_Integer)take_varint(self));
+  lua_upvaluejoin(self->L, index, upvalue, -1, (int)take_varint(self));
+  lua_pop(self->L, 1);
+}
+
+static void read_upvalue(reader *self, uint8_t tag, int index, int upvalue, bool is_reused) {
+  if (tag == NEAPL__TAG_BOX) {
+    join_upvalue(self, index, upvalue);
+    return;
+  }
+  read_value(self, tag);
+  if (is_reused)
+    neapL__replace_upvalue(self->L, self->state, index, upvalue);
+  else
+    lua_setupvalue(self->L, index, upvalue);
+}
+
+static void read_upvalues(reader *self, bool is_reused) {
+  int index = lua_gettop(self->L);
+  uint8_t tag;
+  for (int i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++)
+    read_upvalue(self, tag, index, i, is_reused);
+}
+
+static void read_body(reader *self, uint32_t number) {
+  int type = lua_rawgeti(self->L, self->objects, number);
+  if (type == LUA_TTABLE)
+    read_fields(self);
+  else if (type == LUA_TFUNCTION)
+    read_upvalues(self, number == 1 && self->is_reused);
+  lua_pop(self->L, 1);
+}
+
+static int push_tables(reader *self) {
+  const neapL__message *message = self->message;
+  if (message->objects == 0) return 0;
+  lua_createtable(self->L, size_of(message->objects), 0);
+  self->objects = lua_gettop(self->L);
+  if (message->keys == 0) return 1;
+  lua_createtable(self->L, size_of(message->keys), 0);
+  self->keys = self->objects + 1;
+  return 2;
+}
+
+int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
+                        int environment) {
+  int count = message->count, base = lua_gettop(L);
+  luaL_checkstack(L, count + 16, "too many values");
+  reader self = {.L = L, .state = state, .message = message, .at = message->data};
+  if (environment) self.environment = lua_absindex(L, environment);
+  int tables = push_tables(&self);
+  for (int i = 0; i < count; i++) read_value(&self, take_byte(&self));
+  for (uint32_t number = 1; number <= message->objects; number++) read_body(&self, number);
+  neapL__message_deinit(message);
+  if (tables > 0) {
+    lua_rotate(L, base + 1, -tables);
+    lua_pop(L, tables);
+  }
+  return count;
+}

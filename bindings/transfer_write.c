@@ -1,0 +1,486 @@
+#include "writer.h"
+
+#include <string.h>
+
+typedef neapL__writer writer;
+
+/* ---- Bytes ----------------------------------------------------------------------------------- */
+
+enum { SMALLEST_DATA = 256, WIDEST = 24 /* bytes of all but strings */ };
+
+static void grow(writer *self, size_t more) {
+  neapL__message *message = self->message;
+  size_t capacity = message->capacity * 2;
+  if (capacity < SMALLEST_DATA) capacity = SMALLEST_DATA;
+  if (capacity - message->size < more) capacity = message->size + more;
+  char *data = neapL__resize_block(self->state, message->data, capacity);
+  if (!data) neapL__raise_memory(self->L);
+  message->data = data;
+  message->capacity = capacity;
+}
+
+static inline void reserve(writer *self, size_t more) {
+  if (self->message->capacity - self->message->size < more) grow(self, more);
+}
+
+/* What follows has room already. */
+static inline void put(writer *self, uint8_t byte) {
+  self->message->data[self->message->size++] = (char)byte;
+}
+
+static inline void put_bytes(writer *self, const void *bytes, size_t size) {
+  if (size > 0) memcpy(self->message->data + self->message->size, bytes, size);
+  self->message->size += size;
+}
+
+static inline void put_varint(writer *self, uint64_t value) {
+  for (; value > 127; value >>= 7) put(self, (uint8_t)(value | 128));
+  put(self, (uint8_t)value);
+}
+
+static void put_tag(writer *self, uint8_t tag) {
+  reserve(self, WIDEST);
+  put(self, tag);
+}
+
+static bool write_integer(writer *self, lua_Integer value) {
+  reserve(self, WIDEST);
+  if (value >= NEAPL__SHORTEST && value < NEAPL__SHORTEST + 128) {
+    put(self, (uint8_t)(NEAPL__TAG_SMALL + value - NEAPL__SHORTEST));
+  } else {
+    put(self, NEAPL__TAG_INTEGER);
+    put_varint(self, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
+  }
+  return true;
+}
+
+static bool write_number(writer *self, int index) {
+  if (lua_isinteger(self->L, index)) return write_integer(self, lua_tointeger(self->L, index));
+  lua_Number number = lua_tonumber(self->L, index);
+  put_tag(self, NEAPL__TAG_FLOAT);
+  put_bytes(self, &number, sizeof number);
+  return true;
+}
+
+static void put_string(writer *self, const char *string, size_t length) {
+  reserve(self, WIDEST + length);
+  if (length < NEAPL__TAG_SMALL - NEAPL__TAG_SHORT) {
+    put(self, (uint8_t)(NEAPL__TAG_SHORT + length));
+  } else {
+    put(self, NEAPL__TAG_STRING);
+    put_varint(self, length);
+  }
+  put_bytes(self, string, length);
+}
+
+static bool write_string(writer *self, int index) {
+  size_t length;
+  const char *string = lua_tolstring(self->L, index, &length);
+  put_string(self, string, length);
+  return true;
+}
+
+/* ---- Keys ------------------------------------------------------------------------------------ */
+
+/* The strings that are keys come again, in records. Lua interns short strings, so a pointer finds them; the
+ * bytes are compared too, for a finalizer may have changed what is written. */
+
+static neapL__kept *kept_place(neapL__scratch *scratch, const char *string) {
+  return &scratch->kept[((uintptr_t)string >> 4) % NEAPL__KEYS];
+}
+
+static bool is_kept(const writer *self, const neapL__kept *kept, const char *string,
+                    size_t length) {
+  return kept->pointer == string && kept->stamp == self->scratch->stamp && kept->length == length &&
+         memcmp(self->message->data + kept->offset, string, length) == 0;
+}
+
+static void keep(writer *self, neapL__kept *kept, const char *string, size_t length) {
+  uint8_t place =
+      kept->stamp == self->scratch->stamp ? kept->place : (uint8_t)self->message->keys++;
+  put(self, NEAPL__TAG_KEPT);
+  put(self, place);
+  put(self, (uint8_t)length);
+  *kept = (neapL__kept){string, self->scratch->stamp, self->message->size, (uint8_t)length, place};
+  put_bytes(self, string, length);
+}
+
+static void write_short_key(writer *self, const char *string, size_t length) {
+  neapL__kept *kept = kept_place(self->scratch, string);
+  reserve(self, WIDEST + NEAPL__KEY_LENGTH);
+  if (is_kept(self, kept, string, length)) {
+    put(self, NEAPL__TAG_KEY);
+    put(self, kept->place);
+  } else {
+    keep(self, kept, string, length);
+  }
+}
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+static bool write_value(writer *self, int index);
+
+/* Refers to an object that has a number; false: it has none yet, and gets the next one. */
+static bool write_again(writer *self, int index) {
+  uint64_t number;
+  const void *pointer = lua_topointer(self->L, index);
+  if (!self->scratch) neapL__scratch_take(self);
+  if (!neapL__mark_seen(self, pointer, self->message->objects + 1, &number)) return false;
+  if (number == 1) self->is_first_again = true;
+  put_tag(self, NEAPL__TAG_AGAIN);
+  put_varint(self, number);
+  return true;
+}
+
+static void grow_origins(writer *self) {
+  neapL__scratch *scratch = self->scratch;
+  size_t capacity = scratch->origin_capacity ? scratch->origin_capacity * 2 : 16;
+  neapL__origin *origins =
+      neapL__resize_block(self->state, scratch->origins, capacity * sizeof *origins);
+  if (!origins) neapL__raise_memory(self->L);
+  scratch->origins = origins;
+  scratch->origin_capacity = capacity;
+}
+
+static neapL__origin *add_object(writer *self, int index) {
+  lua_State *L = self->L;
+  if (self->message->objects == 0) {
+    lua_newtable(L);
+    lua_replace(L, self->list);
+  }
+  if (self->message->objects >= self->scratch->origin_capacity) grow_origins(self);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, self->list, self->message->objects + 1);
+  neapL__origin *origin = &self->scratch->origins[self->message->objects++];
+  *origin = (neapL__origin){.parent = self->owner};
+  return origin;
+}
+
+static void grow_shared(writer *self) {
+  neapL__message *message = self->message;
+  uint32_t capacity = message->shared_capacity ? message->shared_capacity * 2 : 4;
+  struct neapL__shared *shared =
+      neapL__resize_block(self->state, message->shared, capacity * sizeof *shared);
+  if (!shared) neapL__raise_memory(self->L);
+  message->shared = shared;
+  message->shared_capacity = capacity;
+}
+
+static struct neapL__shared *reserve_shared(writer *self) {
+  if (self->message->shared_count == self->message->shared_capacity) grow_shared(self);
+  return &self->message->shared[self->message->shared_count];
+}
+
+/* What was reserved is in use, by the object that was added last. */
+static void add_shared(writer *self, uint8_t tag, const neapL__crossing *crossing,
+                       void *reference) {
+  neapL__message *message = self->message;
+  message->shared[message->shared_count] =
+      (struct neapL__shared){crossing, reference, message->objects};
+  put(self, tag);
+  put_varint(self, message->shared_count++);
+}
+
+/* ---- Functions ------------------------------------------------------------------------------- */
+
+static bool refuse(writer *self, const char *kind) {
+  lua_pushfstring(self->L, "%s cannot cross to another thread", kind);
+  return false;
+}
+
+static bool refuse_c_function(writer *self) {
+  refuse(self, "a C function");
+  lua_pushstring(self->L, neapL__is_below_function(self)
+                              ? "; require the module inside the function"
+                              : "; pass a Lua function that calls it");
+  lua_concat(self->L, 2);
+  return false;
+}
+
+static bool write_function(writer *self, int index) {
+  if (lua_iscfunction(self->L, index)) return refuse_c_function(self);
+  if (write_again(self, index)) return true;
+  add_object(self, index);
+  reserve_shared(self);
+  reserve(self, WIDEST);
+  add_shared(self, NEAPL__TAG_FUNCTION, NULL, neapL__code_take(self->L, self->state, index));
+  return true;
+}
+
+static bool is_environment(lua_State *L, const char *name) {
+  if (strcmp(name, "_ENV") == 0) return true;
+  lua_pushglobaltable(L);
+  bool is_globals = lua_rawequal(L, -1, -2);
+  lua_pop(L, 1);
+  return is_globals;
+}
+
+enum { UPVALUE_BITS = 8 };
+
+/* The value is on top. */
+static bool write_upvalue(writer *self, int function, int upvalue) {
+  const void *id = lua_upvalueid(self->L, function, upvalue);
+  uint64_t own = (uint64_t)self->owner << UPVALUE_BITS | (unsigned)upvalue, known;
+  if (!neapL__mark_seen(self, id, own, &known)) return write_value(self, lua_gettop(self->L));
+  put_tag(self, NEAPL__TAG_BOX);
+  put_varint(self, known >> UPVALUE_BITS);
+  put_varint(self, known & ((1u << UPVALUE_BITS) - 1));
+  return true;
+}
+
+static bool write_upvalues(writer *self) {
+  lua_State *L = self->L;
+  int function = lua_gettop(L);
+  const char *name;
+  for (int i = 1; (name = lua_getupvalue(L, function, i)); i++) {
+    if (is_environment(L, name))
+      put_tag(self, NEAPL__TAG_ENVIRONMENT);
+    else if (!write_upvalue(self, function, i))
+      return neapL__refuse_upvalue(self, i);
+    lua_settop(L, function);
+  }
+  put_tag(self, NEAPL__TAG_END);
+  return true;
+}
+
+/* ---- Userdata -------------------------------------------------------------------------------- */
+
+static const neapL__crossing *crossing_of(lua_State *L, int index) {
+  if (!lua_getmetatable(L, index)) return NULL;
+  lua_rawgetp(L, -1, &neapL__crossing_key);
+  const neapL__crossing *crossing = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  return crossing;
+}
+
+static bool refuse_userdata(writer *self, int index) {
+  lua_State *L = self->L;
+  bool has_name = luaL_getmetafield(L, index, "__name") == LUA_TSTRING;
+  lua_pushfstring(L, "a userdata (%s)", has_name ? lua_tostring(L, -1) : "without a name");
+  return refuse(self, lua_tostring(L, -1));
+}
+
+static bool write_userdata(writer *self, int index) {
+  const neapL__crossing *crossing = crossing_of(self->L, index);
+  if (!crossing) return refuse_userdata(self, index);
+  if (write_again(self, index)) return true;
+  add_object(self, index);
+  reserve_shared(self);
+  reserve(self, WIDEST);
+  void *reference = crossing->take(self->L, index);
+  if (!reference) return false;
+  add_shared(self, NEAPL__TAG_OBJECT, crossing, reference);
+  return true;
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+/* Pushes {module, before} of the class of the table with the metatable on top. */
+static bool push_class_entry(const writer *self) {
+  lua_State *L = self->L;
+  neapL__push_ref(L, self->state->classes_ref);
+  lua_pushvalue(L, -2);
+  bool is_class = lua_rawget(L, -2) == LUA_TTABLE;
+  lua_remove(L, -2);
+  return is_class;
+}
+
+static neapL__table_kind kind_of(const writer *self, int index) {
+  lua_State *L = self->L;
+  int top = lua_gettop(L);
+  if (!lua_getmetatable(L, index)) return NEAPL__PLAIN;
+  const void *meta = lua_topointer(L, -1);
+  neapL__table_kind kind = NEAPL__PLAIN;
+  if (meta == self->state->error_meta.id)
+    kind = NEAPL__ERROR;
+  else if (meta == self->state->cancelled_meta.id)
+    kind = NEAPL__CANCELLED;
+  else if (push_class_entry(self))
+    kind = NEAPL__CLASS;
+  lua_settop(L, top);
+  return kind;
+}
+
+/* Writes the name of its module. */
+static void write_class(writer *self, int index) {
+  lua_State *L = self->L;
+  lua_getmetatable(L, index);
+  push_class_entry(self);
+  lua_rawgeti(L, -1, 1);
+  write_string(self, lua_gettop(L));
+  lua_pop(L, 3);
+}
+
+static bool write_table(writer *self, int index) {
+  static const uint8_t tags[] = {NEAPL__TAG_TABLE, NEAPL__TAG_ERROR, NEAPL__TAG_TABLE,
+                                 NEAPL__TAG_CLASS};
+  if (write_again(self, index)) return true;
+  neapL__table_kind kind = kind_of(self, index);
+  neapL__origin *origin = add_object(self, index);
+  put_tag(self, tags[kind]);
+  origin->kind = (uint8_t)kind;
+  origin->sizes = self->message->size;
+  self->message->size += NEAPL__SIZES;
+  if (kind == NEAPL__CLASS) write_class(self, index);
+  return true;
+}
+
+void neapL__push_body(writer *self, uint32_t number) {
+  lua_State *L = self->L;
+  lua_rawgeti(L, self->list, number);
+  if (self->scratch->origins[number - 1].kind != NEAPL__CLASS || !lua_getmetatable(L, -1)) return;
+  if (!push_class_entry(self)) {
+    lua_pop(L, 2);
+    return;
+  }
+  lua_rawgeti(L, -1, 2);
+  lua_pushvalue(L, -4);
+  lua_call(L, 1, 1);
+  if (!lua_istable(L, -1))
+    luaL_error(L, "a class that crosses has made a %s", luaL_typename(L, -1));
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+}
+
+static bool write_key(writer *self, int index) {
+  if (lua_type(self->L, index) != LUA_TSTRING) return write_value(self, index);
+  size_t length;
+  const char *string = lua_tolstring(self->L, index, &length);
+  if (length <= NEAPL__KEY_LENGTH)
+    write_short_key(self, string, length);
+  else
+    put_string(self, string, length);
+  return true;
+}
+
+/* Looks at the value itself, not at what is in it. */
+static bool may_cross(lua_State *L, int index) {
+  switch (lua_type(L, index)) {
+  case LUA_TFUNCTION: return !lua_iscfunction(L, index);
+  case LUA_TUSERDATA: return crossing_of(L, index) != NULL;
+  case LUA_TLIGHTUSERDATA:
+  case LUA_TTHREAD: return false;
+  default: return true;
+  }
+}
+
+static bool is_left_out(const writer *self, neapL__table_kind kind, int key) {
+  lua_State *L = self->L;
+  if (kind != NEAPL__ERROR && kind != NEAPL__CANCELLED) return false;
+  if (!may_cross(L, key) || !may_cross(L, key + 1)) return true;
+  return kind == NEAPL__CANCELLED && lua_type(L, key) == LUA_TSTRING &&
+         strcmp(lua_tostring(L, key), "scope") == 0;
+}
+
+/* The two sizes of the table, and how far its list was written. */
+typedef struct sizes {
+  uint32_t list, fields;
+  bool is_listing;
+} sizes;
+
+/* The key is `next` in the list; the value behind it on top. `next` walks lists in their order, and a list
+ * that lies elsewhere is written as fields. */
+static bool write_field(writer *self, sizes *count, int key) {
+  lua_State *L = self->L;
+  if (count->is_listing) {
+    if (lua_isinteger(L, key) && lua_tointeger(L, key) == (lua_Integer)count->list + 1) {
+      count->list++;
+      return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
+    }
+    count->is_listing = false;
+    put_tag(self, NEAPL__TAG_END);
+  }
+  count->fields++;
+  if (!write_key(self, key)) return neapL__refuse_field(self, key, true);
+  return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
+}
+
+static bool write_fields(writer *self, neapL__table_kind kind) {
+  lua_State *L = self->L;
+  int table = lua_gettop(L);
+  sizes count = {.is_listing = true};
+  for (lua_pushnil(L); lua_next(L, table); lua_settop(L, table + 1))
+    if (!is_left_out(self, kind, table + 1) && !write_field(self, &count, table + 1)) return false;
+  if (count.is_listing) put_tag(self, NEAPL__TAG_END);
+  put_tag(self, NEAPL__TAG_END);
+  char *place = self->message->data + self->scratch->origins[self->owner - 1].sizes;
+  memcpy(place, &count.list, sizeof count.list);
+  memcpy(place + sizeof count.list, &count.fields, sizeof count.fields);
+  return true;
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+/* On failure a reason is pushed. */
+static bool write_value(writer *self, int index) {
+  lua_State *L = self->L;
+  switch (lua_type(L, index)) {
+  case LUA_TNIL: put_tag(self, NEAPL__TAG_NIL); return true;
+  case LUA_TBOOLEAN:
+    put_tag(self, lua_toboolean(L, index) ? NEAPL__TAG_TRUE : NEAPL__TAG_FALSE);
+    return true;
+  case LUA_TNUMBER: return write_number(self, index);
+  case LUA_TSTRING: return write_string(self, index);
+  case LUA_TTABLE: return write_table(self, index);
+  case LUA_TFUNCTION: return write_function(self, index);
+  case LUA_TUSERDATA: return write_userdata(self, index);
+  case LUA_TTHREAD: return refuse(self, "a coroutine");
+  default: return refuse(self, "a light userdata");
+  }
+}
+
+static bool write_body(writer *self, uint32_t number) {
+  lua_State *L = self->L;
+  int top = lua_gettop(L);
+  self->owner = number;
+  neapL__push_body(self, number);
+  bool is_done = true;
+  if (lua_istable(L, -1))
+    is_done = write_fields(self, (neapL__table_kind)self->scratch->origins[number - 1].kind);
+  else if (lua_isfunction(L, -1))
+    is_done = write_upvalues(self);
+  if (is_done) lua_settop(L, top);
+  return is_done;
+}
+
+static bool write_all(writer *self) {
+  for (int index = self->first; index <= self->last; index++)
+    if (!write_value(self, index)) return neapL__refuse_value(self, index);
+  for (uint32_t number = 1; number <= self->message->objects; number++)
+    if (!write_body(self, number)) return false;
+  return true;
+}
+
+/* Nothing fails any more. */
+static void leave_all(writer *self) {
+  const neapL__message *message = self->message;
+  for (uint32_t i = 0; i < message->shared_count; i++) {
+    const struct neapL__shared *shared = &message->shared[i];
+    if (!shared->crossing || !shared->crossing->leave) continue;
+    lua_rawgeti(self->L, self->list, shared->object);
+    shared->crossing->leave(self->L, lua_gettop(self->L));
+    lua_pop(self->L, 1);
+  }
+}
+
+bool neapL__message_write(lua_State *L, neapL__state *state, neapL__message *message, int first,
+                          int last, const char *what, int number) {
+  luaL_checkstack(L, 32, "too many values");
+  int top = lua_gettop(L);
+  writer self = {.L = L, .state = state, .message = message, .what = what, .number = number};
+  self.first = lua_absindex(L, first);
+  self.last = last < first ? self.first - 1 : lua_absindex(L, last);
+  self.list = top + 1;
+  message->count = self.last - self.first + 1;
+  lua_pushnil(L);
+  bool is_done = write_all(&self);
+  if (is_done) {
+    message->lends = message->count > 0 && lua_isfunction(L, self.first) && !self.is_first_again;
+    leave_all(&self);
+  } else {
+    lua_replace(L, top + 1);
+  }
+  neapL__scratch_give(&self);
+  lua_settop(L, is_done ? top : top + 1);
+  return is_done;
+}
