@@ -285,6 +285,7 @@ static bool is_parked(const neapL__task *task) {
  * suspends, then the task that asked for it goes on. So C#'s order holds at any depth. */
 static void run(neapL__state *state, lua_State *from, neapL__task *first) {
   neap__routine *outer = state->loop->current;
+  lua_State *outer_thread = state->resumed;
   neapL__task *task = first;
   state->nesting++;
   for (;;) {
@@ -293,6 +294,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task->routine.state = NEAP__RUNNING;
     int arguments = task->arguments;
     task->arguments = 0;
+    state->resumed = task->co.thread;
     int status = lua_resume(task->co.thread, from, arguments, &n);
     neapL__task *child = state->start_request;
     if (status == LUA_YIELD && child) {
@@ -312,6 +314,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task = starter;
   }
   state->nesting--;
+  state->resumed = outer_thread;
   state->loop->current = outer;
 }
 

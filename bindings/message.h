@@ -23,7 +23,9 @@ enum neapL__tag {
   NEAPL__TAG_NIL,
   NEAPL__TAG_FALSE,
   NEAPL__TAG_TRUE,
-  NEAPL__TAG_INTEGER, /* zigzag varint */
+  NEAPL__TAG_INT16, /* in 2, 4, 8 bytes */
+  NEAPL__TAG_INT32,
+  NEAPL__TAG_INT64,
   NEAPL__TAG_FLOAT,
   NEAPL__TAG_STRING, /* varint length, bytes */
   NEAPL__TAG_KEPT,   /* byte place, byte length, bytes: a key that may come again */
@@ -44,6 +46,7 @@ enum {
   NEAPL__SHORTEST = -16, /* the integer of NEAPL__TAG_SMALL */
   NEAPL__SIZES = 8,      /* bytes of the two sizes of a table */
   NEAPL__KEYS = 256,     /* places for keys */
+  NEAPL__FEW = 32, /* objects, or keys, that have places on the stack: without a table for them */
   NEAPL__KEY_LENGTH = 40 /* the longest key that is kept: longer ones are not interned by Lua */
 };
 

@@ -1,4 +1,5 @@
-/* The whole Lua face of the C side: require "neap.core". */
+#include "module.h"
+
 #include "await.h"
 #include "buffer.h"
 #include "channel.h"
@@ -27,8 +28,7 @@
 #include "udp.h"
 #include "waiter.h"
 #include "watcher.h"
-
-NEAP_API int luaopen_neap_core(lua_State *L);
+#include "worker.h"
 
 int luaopen_neap_core(lua_State *L) {
   luaL_checkversion(L);
@@ -58,8 +58,9 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_watch(L);
   neapL__register_process(L);
   neapL__register_stdio(L);
-  neapL__register_clock(L); /* test_clock */
-  neapL__register_run(L);   /* run */
+  neapL__register_worker(L); /* new_job work new_pool close_pool */
+  neapL__register_clock(L);  /* test_clock */
+  neapL__register_run(L);    /* run */
   neapL__register(L, neapL__describe_functions);
   neapL__register(L, neapL__fault_functions);
   lua_pushliteral(L, NEAP_VERSION);

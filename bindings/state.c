@@ -23,6 +23,7 @@
 #include "waiter.h"
 #include "watch.h"
 #include "watcher.h"
+#include "worker.h"
 
 static const char registry_key = 'k';
 
@@ -182,6 +183,7 @@ static int close_state(lua_State *L) {
   neapL__report_all(L, state);
   neapL__close_transfer(state);
   neap_loop_close(state->loop);
+  neapL__close_workers(state);
   state->is_closed = true;
   return 0;
 }
@@ -255,6 +257,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_terminals(L, state);
   neapL__open_buffers(L, state);
   neapL__open_transfer(L, state);
+  neapL__open_workers(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

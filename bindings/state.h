@@ -52,8 +52,7 @@ struct neapL__state {
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
-  neapL__meta tty_meta, buffer_meta;
-  neapL__meta code_meta, message_meta;
+  neapL__meta tty_meta, job_meta, pool_meta, code_meta, message_meta, buffer_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];
@@ -89,6 +88,9 @@ struct neapL__state {
   neapL__task *start_request;   /* a child that its starter yielded for */
   const neapL__task *streak_of; /* who awaits without waiting, and how often in a row */
   struct wait_call *wait_call;  /* task:wait, while it pumps */
+  neap_task *main;              /* the main task of the run; NULL: none */
+  lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
+  struct neapL__origin *origin; /* what workers begin with; NULL: not needed yet */
   uint64_t grace_end;           /* of the shutdown, in nanoseconds of real time */
   uint32_t first_lost_pin;      /* the first error lost at the root of this run */
 
@@ -103,6 +105,7 @@ struct neapL__state {
   bool is_closed;    /* the loop is gone */
   bool has_printed;  /* the default on_unobserved has been called */
   bool is_debugging; /* warn of tasks that nobody awaits */
+  bool is_loopless;  /* a job runs here, without a loop: nothing can be awaited */
 };
 
 /* The state of L; NULL before luaopen. [-0, +0, -] */

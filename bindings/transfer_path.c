@@ -109,7 +109,7 @@ static void append_step(writer *self, uint32_t object) {
   lua_State *L = self->L;
   int path = lua_gettop(L);
   neapL__push_body(self, self->scratch->origins[object - 1].parent);
-  lua_rawgeti(L, self->list, object);
+  neapL__push_numbered(self, object);
   lua_pushvalue(L, path);
   bool is_found = lua_istable(L, path + 1) ? append_field_of(L, path + 1, path + 2)
                                            : append_upvalue_of(L, path + 1, path + 2);
@@ -142,7 +142,7 @@ static void push_value_name(writer *self, int index) {
 
 static void push_root(writer *self, uint32_t object) {
   int index = self->first;
-  lua_rawgeti(self->L, self->list, object);
+  neapL__push_numbered(self, object);
   while (index < self->last && !lua_rawequal(self->L, -1, index)) index++;
   lua_pop(self->L, 1);
   push_value_name(self, index);
@@ -166,7 +166,8 @@ static void push_path(writer *self, uint32_t object) {
 bool neapL__is_below_function(const writer *self) {
   lua_State *L = self->L;
   for (uint32_t object = self->owner; object > 0; object = parent_of(self, object)) {
-    bool is_function = lua_rawgeti(L, self->list, object) == LUA_TFUNCTION;
+    neapL__push_numbered(self, object);
+    bool is_function = lua_isfunction(L, -1);
     lua_pop(L, 1);
     if (is_function) return true;
   }
@@ -198,7 +199,7 @@ bool neapL__refuse_field(writer *self, int key, bool is_key) {
 }
 
 bool neapL__refuse_upvalue(writer *self, int upvalue) {
-  lua_rawgeti(self->L, self->list, self->owner);
+  neapL__push_numbered(self, self->owner);
   push_path(self, self->owner);
   append_upvalue(self->L, lua_gettop(self->L) - 1, upvalue);
   lua_remove(self->L, -2);

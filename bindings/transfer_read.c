@@ -3,14 +3,15 @@
 #include <limits.h>
 #include <string.h>
 
-/* The stack of a reader: `objects` is the index of the table of objects by number, and `keys`, one above,
- * of the table of keys by place; both only where there are any. Values are pushed above them. */
+/* The stack of a reader: the values, then the objects by number, then the keys by place; a table for those
+ * of which there are many. */
 typedef struct reader {
   lua_State *L;
   neapL__state *state;
   neapL__message *message;
   const char *at;
-  int objects, keys, environment;
+  int objects, keys; /* index of the table, or of the place before the first one */
+  int environment;
   uint32_t made;  /* objects until now */
   bool is_reused; /* the first object is a function that had upvalues before */
 } reader;
@@ -35,9 +36,25 @@ static uint32_t take_word(reader *self) {
   return word;
 }
 
-static void push_integer(reader *self) {
-  uint64_t value = take_varint(self);
-  lua_pushinteger(self->L, (lua_Integer)((value >> 1) ^ (0 - (value & 1))));
+static void push_int16(reader *self) {
+  int16_t value;
+  memcpy(&value, self->at, sizeof value);
+  self->at += sizeof value;
+  lua_pushinteger(self->L, value);
+}
+
+static void push_int32(reader *self) {
+  int32_t value;
+  memcpy(&value, self->at, sizeof value);
+  self->at += sizeof value;
+  lua_pushinteger(self->L, value);
+}
+
+static void push_int64(reader *self) {
+  lua_Integer value;
+  memcpy(&value, self->at, sizeof value);
+  self->at += sizeof value;
+  lua_pushinteger(self->L, value);
 }
 
 static void push_float(reader *self) {
@@ -56,7 +73,17 @@ static void push_kept(reader *self) {
   uint8_t place = take_byte(self);
   push_string(self, take_byte(self));
   lua_pushvalue(self->L, -1);
-  lua_rawseti(self->L, self->keys, place + 1);
+  if (self->message->keys > NEAPL__FEW)
+    lua_rawseti(self->L, self->keys, place + 1);
+  else
+    lua_replace(self->L, self->keys + place + 1);
+}
+
+static void push_key(const reader *self, uint8_t place) {
+  if (self->message->keys > NEAPL__FEW)
+    lua_rawgeti(self->L, self->keys, place + 1);
+  else
+    lua_pushvalue(self->L, self->keys + place + 1);
 }
 
 /* ---- Objects --------------------------------------------------------------------------------- */
@@ -64,7 +91,18 @@ static void push_kept(reader *self) {
 /* The object on top gets its number. */
 static void add_object(reader *self) {
   lua_pushvalue(self->L, -1);
-  lua_rawseti(self->L, self->objects, ++self->made);
+  self->made++;
+  if (self->message->objects > NEAPL__FEW)
+    lua_rawseti(self->L, self->objects, self->made);
+  else
+    lua_replace(self->L, self->objects + (int)self->made);
+}
+
+static void push_again(const reader *self, uint64_t number) {
+  if (self->message->objects > NEAPL__FEW)
+    lua_rawgeti(self->L, self->objects, (lua_Integer)number);
+  else
+    lua_pushvalue(self->L, self->objects + (int)number);
 }
 
 static int size_of(uint32_t word) {
@@ -130,12 +168,14 @@ static void read_value(reader *self, uint8_t tag) {
   case NEAPL__TAG_NIL: lua_pushnil(L); break;
   case NEAPL__TAG_FALSE: lua_pushboolean(L, 0); break;
   case NEAPL__TAG_TRUE: lua_pushboolean(L, 1); break;
-  case NEAPL__TAG_INTEGER: push_integer(self); break;
+  case NEAPL__TAG_INT16: push_int16(self); break;
+  case NEAPL__TAG_INT32: push_int32(self); break;
+  case NEAPL__TAG_INT64: push_int64(self); break;
   case NEAPL__TAG_FLOAT: push_float(self); break;
   case NEAPL__TAG_STRING: push_string(self, take_varint(self)); break;
   case NEAPL__TAG_KEPT: push_kept(self); break;
-  case NEAPL__TAG_KEY: lua_rawgeti(L, self->keys, take_byte(self) + 1); break;
-  case NEAPL__TAG_AGAIN: lua_rawgeti(L, self->objects, (lua_Integer)take_varint(self)); break;
+  case NEAPL__TAG_KEY: push_key(self, take_byte(self)); break;
+  case NEAPL__TAG_AGAIN: push_again(self, take_varint(self)); break;
   case NEAPL__TAG_TABLE:
   case NEAPL__TAG_ERROR: push_table(self, tag); break;
   case NEAPL__TAG_CLASS: push_instance(self); break;
@@ -164,7 +204,7 @@ static void read_fields(reader *self) {
 
 /* Shared with a function that came before. */
 static void join_upvalue(reader *self, int index, int upvalue) {
-  lua_rawgeti(self->L, self->objects, (lua_Integer)take_varint(self));
+  push_again(self, take_varint(self));
   lua_upvaluejoin(self->L, index, upvalue, -1, (int)take_varint(self));
   lua_pop(self->L, 1);
 }
@@ -189,7 +229,8 @@ static void read_upvalues(reader *self, bool is_reused) {
 }
 
 static void read_body(reader *self, uint32_t number) {
-  int type = lua_rawgeti(self->L, self->objects, number);
+  push_again(self, number);
+  int type = lua_type(self->L, -1);
   if (type == LUA_TTABLE)
     read_fields(self);
   else if (type == LUA_TFUNCTION)
@@ -197,30 +238,32 @@ static void read_body(reader *self, uint32_t number) {
   lua_pop(self->L, 1);
 }
 
-static int push_tables(reader *self) {
-  const neapL__message *message = self->message;
-  if (message->objects == 0) return 0;
-  lua_createtable(self->L, size_of(message->objects), 0);
-  self->objects = lua_gettop(self->L);
-  if (message->keys == 0) return 1;
-  lua_createtable(self->L, size_of(message->keys), 0);
-  self->keys = self->objects + 1;
-  return 2;
+/* Makes `count` places, on the stack if they are few; returns their index. */
+static int make_places(lua_State *L, uint32_t count) {
+  int top = lua_gettop(L);
+  if (count <= NEAPL__FEW) {
+    lua_settop(L, top + (int)count);
+    return top;
+  }
+  lua_createtable(L, size_of(count), 0);
+  return top + 1;
 }
 
 int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
                         int environment) {
   int count = message->count, base = lua_gettop(L);
-  luaL_checkstack(L, count + 16, "too many values");
+  luaL_checkstack(L, count + 2 * NEAPL__FEW + 16, "too many values");
   reader self = {.L = L, .state = state, .message = message, .at = message->data};
   if (environment) self.environment = lua_absindex(L, environment);
-  int tables = push_tables(&self);
-  for (int i = 0; i < count; i++) read_value(&self, take_byte(&self));
+  lua_settop(L, base + count);
+  self.objects = make_places(L, message->objects);
+  self.keys = make_places(L, message->keys);
+  for (int i = 1; i <= count; i++) {
+    read_value(&self, take_byte(&self));
+    lua_replace(L, base + i);
+  }
   for (uint32_t number = 1; number <= message->objects; number++) read_body(&self, number);
   neapL__message_deinit(message);
-  if (tables > 0) {
-    lua_rotate(L, base + 1, -tables);
-    lua_pop(L, tables);
-  }
+  lua_settop(L, base + count);
   return count;
 }

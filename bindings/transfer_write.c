@@ -43,13 +43,27 @@ static void put_tag(writer *self, uint8_t tag) {
   put(self, tag);
 }
 
+static void put_int16(writer *self, int16_t value) {
+  put(self, NEAPL__TAG_INT16);
+  put_bytes(self, &value, sizeof value);
+}
+
+static void put_int32(writer *self, int32_t value) {
+  put(self, NEAPL__TAG_INT32);
+  put_bytes(self, &value, sizeof value);
+}
+
 static bool write_integer(writer *self, lua_Integer value) {
   reserve(self, WIDEST);
   if (value >= NEAPL__SHORTEST && value < NEAPL__SHORTEST + 128) {
     put(self, (uint8_t)(NEAPL__TAG_SMALL + value - NEAPL__SHORTEST));
+  } else if (value >= INT16_MIN && value <= INT16_MAX) {
+    put_int16(self, (int16_t)value);
+  } else if (value >= INT32_MIN && value <= INT32_MAX) {
+    put_int32(self, (int32_t)value);
   } else {
-    put(self, NEAPL__TAG_INTEGER);
-    put_varint(self, ((uint64_t)value << 1) ^ (value < 0 ? UINT64_MAX : 0));
+    put(self, NEAPL__TAG_INT64);
+    put_bytes(self, &value, sizeof value);
   }
   return true;
 }
@@ -142,15 +156,31 @@ static void grow_origins(writer *self) {
   scratch->origin_capacity = capacity;
 }
 
-static neapL__origin *add_object(writer *self, int index) {
+/* Pops the object. */
+static void add_to_list(const writer *self, uint32_t number) {
   lua_State *L = self->L;
-  if (self->message->objects == 0) {
+  if (number == NEAPL__FEW + 1) {
     lua_newtable(L);
     lua_replace(L, self->list);
   }
-  if (self->message->objects >= self->scratch->origin_capacity) grow_origins(self);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, self->list, self->message->objects + 1);
+  lua_rawseti(L, self->list, number - NEAPL__FEW);
+}
+
+void neapL__push_numbered(const writer *self, uint32_t number) {
+  if (number <= NEAPL__FEW)
+    lua_pushvalue(self->L, self->few + (int)number);
+  else
+    lua_rawgeti(self->L, self->list, number - NEAPL__FEW);
+}
+
+static neapL__origin *add_object(writer *self, int index) {
+  uint32_t number = self->message->objects + 1;
+  if (number > self->scratch->origin_capacity) grow_origins(self);
+  lua_pushvalue(self->L, index);
+  if (number <= NEAPL__FEW)
+    lua_replace(self->L, self->few + (int)number);
+  else
+    add_to_list(self, number);
   neapL__origin *origin = &self->scratch->origins[self->message->objects++];
   *origin = (neapL__origin){.parent = self->owner};
   return origin;
@@ -327,7 +357,7 @@ static bool write_table(writer *self, int index) {
 
 void neapL__push_body(writer *self, uint32_t number) {
   lua_State *L = self->L;
-  lua_rawgeti(L, self->list, number);
+  neapL__push_numbered(self, number);
   if (self->scratch->origins[number - 1].kind != NEAPL__CLASS || !lua_getmetatable(L, -1)) return;
   if (!push_class_entry(self)) {
     lua_pop(L, 2);
@@ -457,7 +487,7 @@ static void leave_all(writer *self) {
   for (uint32_t i = 0; i < message->shared_count; i++) {
     const struct neapL__shared *shared = &message->shared[i];
     if (!shared->crossing || !shared->crossing->leave) continue;
-    lua_rawgeti(self->L, self->list, shared->object);
+    neapL__push_numbered(self, shared->object);
     shared->crossing->leave(self->L, lua_gettop(self->L));
     lua_pop(self->L, 1);
   }
@@ -465,14 +495,15 @@ static void leave_all(writer *self) {
 
 bool neapL__message_write(lua_State *L, neapL__state *state, neapL__message *message, int first,
                           int last, const char *what, int number) {
-  luaL_checkstack(L, 32, "too many values");
+  luaL_checkstack(L, NEAPL__FEW + 32, "too many values");
   int top = lua_gettop(L);
   writer self = {.L = L, .state = state, .message = message, .what = what, .number = number};
   self.first = lua_absindex(L, first);
   self.last = last < first ? self.first - 1 : lua_absindex(L, last);
-  self.list = top + 1;
+  self.few = top;
+  self.list = top + NEAPL__FEW + 1;
   message->count = self.last - self.first + 1;
-  lua_pushnil(L);
+  lua_settop(L, self.list);
   bool is_done = write_all(&self);
   if (is_done) {
     message->lends = message->count > 0 && lua_isfunction(L, self.first) && !self.is_first_again;

@@ -43,13 +43,14 @@ typedef struct neapL__scratch {
   neapL__kept kept[NEAPL__KEYS];
 } neapL__scratch;
 
-/* `list` is the index of the table of objects by number, or of nil as long as there are none. */
+/* The first objects have places on the stack, from `few` + 1 on; `list` is the index of the table of the
+ * others by number, or of nil. */
 typedef struct neapL__writer {
   lua_State *L;
   neapL__state *state;
   neapL__message *message;
   neapL__scratch *scratch;
-  int list, first, last;
+  int few, list, first, last;
   const char *what;
   int number;
   uint32_t owner;      /* whose body is written; 0: the values */
@@ -62,6 +63,9 @@ bool neapL__mark_seen(neapL__writer *writer, const void *pointer, uint64_t value
 /* The scratch of the next message. Raises. */
 void neapL__scratch_take(neapL__writer *writer);
 void neapL__scratch_give(neapL__writer *writer);
+
+/* Pushes the object with that number. [-0, +1, -] */
+void neapL__push_numbered(const neapL__writer *writer, uint32_t number);
 
 /* Pushes what is written of the table with that number. [-0, +1, e] */
 void neapL__push_body(neapL__writer *writer, uint32_t number);

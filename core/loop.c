@@ -4,6 +4,7 @@
 #include "combine.h"
 #include "ops/blocked.h"
 #include "ops/pause.h"
+#include "ops/work.h"
 #include "token.h"
 
 #include <assert.h>
@@ -241,6 +242,7 @@ int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
   neap__list_init(&loop->dead);
   neap__list_init(&loop->resources);
   neap__list_init(&loop->watchers);
+  neap__list_init(&loop->works);
   neap__scope_open(&loop->root, loop, NULL, false);
   loop->anchors = 1;
   int code = init_uv(loop, options->uv);
@@ -334,6 +336,8 @@ static void check_invariants(const neap_loop *loop) {
 void neap_loop_close(neap_loop *loop) {
   check_invariants(loop);
   loop->is_closing = true;
+  neap__work_end_all(loop);
+  neap_pool_unref(loop->pool);
   neap__inbox_close(&loop->inbox);
   drop_all(loop);
   close_resources(loop);

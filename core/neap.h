@@ -16,7 +16,7 @@
  * cancelling it cancels them. Cancellation flows down the tree of scopes and tasks.
  *
  * Conventions, unless a declaration says otherwise:
- *   - Thread: everything is called on the loop's thread. The exceptions are neap_loop_post and neap_bytes.
+ *   - Thread: everything is called on the loop's thread. The exceptions say so.
  *   - Errors: an int result is 0 or a negative code (libuv's, or one of NEAP_E...).
  *   - Ownership: arguments are borrowed for the call, returned pointers are borrowed.
  *   - Time: seconds, as double.
@@ -49,6 +49,8 @@ typedef struct neap_scope neap_scope;
 typedef struct neap_clock neap_clock;
 typedef struct neap_queue neap_queue;
 typedef struct neap_token neap_token;
+typedef struct neap_pool neap_pool;
+typedef struct neap_work neap_work;
 
 /* ---- Errors -------------------------------------------------------------------------------- */
 
@@ -87,8 +89,9 @@ NEAP_API const char *neap_error_message(int code);
 /* ---- Loop ---------------------------------------------------------------------------------- */
 
 /* Allocates (ptr NULL), resizes, or frees (size 0), as realloc does; NULL when it cannot.
- * Thread: the loop's; also the one that calls neap_loop_post, and the thread pool's for what file
- * operations read. */
+ * Thread: the loop's; also the one that calls neap_loop_post, and that of libuv's pool for what file
+ * operations read. Pools of threads, work and what crosses threads have memory of their own, from malloc,
+ * for they may outlive the loop. */
 typedef void *(*neap_allocator)(void *data, void *ptr, size_t size);
 
 /* A source of time. `now` gives seconds that never go back. `idle`, if there is one, is called when
@@ -360,6 +363,51 @@ NEAP_API void neap_bytes_unref(neap_bytes *bytes);
 /* Where they are, for as long as the caller has a reference. */
 NEAP_API char *neap_bytes_data(const neap_bytes *bytes);
 NEAP_API size_t neap_bytes_size(const neap_bytes *bytes);
+
+/* ---- Work on other threads ----------------------------------------------------------------- */
+
+/* A pool of threads, for work that keeps a processor busy or that blocks. They start when there is work for
+ * them and end with the pool. All signals are blocked in them. */
+
+/* `threads` at most, 0: as many as there are processors. UV_ENOMEM. Owner: the caller has one reference.
+ * Thread: any. */
+NEAP_API int neap_pool_new(size_t threads, neap_pool **pool);
+/* How many threads it has at most. Thread: any. */
+NEAP_API size_t neap_pool_size(const neap_pool *pool);
+/* Thread: any. With the last reference, each piece of work holds one, the threads end; this waits for
+ * them, unless it is one of them. NULL is allowed. */
+NEAP_API neap_pool *neap_pool_ref(neap_pool *pool);
+NEAP_API void neap_pool_unref(neap_pool *pool);
+
+/* A kind of work: a function that runs on a thread of a pool, with data that it alone touches until its task
+ * has ended. */
+typedef struct neap_work_kind {
+  const char *name;
+  /* Thread: one of the pool's. 0, or a negative code, with which its task fails; UV_ECANCELED after a
+   * cancellation makes it "cancelled". It may end well in spite of one. */
+  int (*run)(neap_work *work, void *data);
+  /* A cancellation has come while it runs: makes `run` end soon. Thread: the loop's, at the same time as
+   * `run`. Must not block, nor call neap. NULL: `run` looks at neap_work_is_cancelled. */
+  void (*interrupt)(neap_work *work, void *data);
+  /* Frees the data: its task has no references any more, or, if it was abandoned, `run` has returned. Thread:
+   * the loop's or, if it was abandoned, the pool's. May be NULL. */
+  void (*release)(void *data);
+  /* A cancelled task ends at once; `run` runs on, for nobody. Without it the task ends when `run` has
+   * returned, and closing the loop waits for that. */
+  bool is_abandonable;
+} neap_work_kind;
+
+/* Starts work in `pool` (NULL: the loop's own, with a thread for each processor); what waits for a thread
+ * starts first come, first served. Cancelled before that, it never runs. The task's value is `data`, which
+ * is taken over if this returns 0. UV_ENOMEM. Owner: the caller has one reference to the task. */
+NEAP_API int neap_work_start(neap_loop *loop, neap_pool *pool, const neap_work_kind *kind,
+                             void *data, neap_task **task);
+
+/* Whether `run` should give up. Thread: any. */
+NEAP_API bool neap_work_is_cancelled(const neap_work *work);
+
+/* From `run`: what its task fails with, if `run` returns error->code. Strings are static or in the data. */
+NEAP_API void neap_work_fail(neap_work *work, const neap_error *error);
 
 /* ---- Operations ---------------------------------------------------------------------------- */
 

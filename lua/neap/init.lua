@@ -78,6 +78,9 @@ local M = {
   localvar = localvar.localvar,
   progress = progress.progress,
 
+  -- threads
+  worker = require "neap.worker",
+
   -- I/O
   buffer = core.buffer,
   fs = require "neap.fs",
