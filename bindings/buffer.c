@@ -18,9 +18,13 @@ neapL__buffer *neapL__to_buffer(lua_State *L, int index) {
   return is_it ? lua_touserdata(L, index) : NULL;
 }
 
+/* One that may be closed or have moved. */
+static neapL__buffer *check_any(lua_State *L, int index) {
+  return neapL__check_object(L, index, &neapL__state_here(L)->buffer_meta, class_name);
+}
+
 neapL__buffer *neapL__check_buffer(lua_State *L, int index) {
-  neapL__buffer *self = neapL__to_buffer(L, index);
-  if (!self) luaL_typeerror(L, index, class_name);
+  neapL__buffer *self = check_any(L, index);
   if (!self->hold) neapL__misuse(L, "the buffer is closed");
   if (!self->hold->bytes) neapL__misuse(L, "the buffer has moved to another thread");
   return self;
@@ -140,8 +144,7 @@ static int is_writable(lua_State *L) {
 
 /* buf:close(): gives up its share; the memory goes with the last slice. Idempotent. */
 static int close_buffer(lua_State *L) {
-  neapL__buffer *self = neapL__to_buffer(L, 1);
-  if (!self) return luaL_typeerror(L, 1, class_name);
+  neapL__buffer *self = check_any(L, 1);
   bool is_leaving = self->hold && self->hold->leaving; /* soon it has nothing to close any more */
   if (!is_leaving) drop(self);
   return 0;
@@ -153,8 +156,7 @@ static int collect(lua_State *L) {
 }
 
 static int to_string(lua_State *L) {
-  const neapL__buffer *self = neapL__to_buffer(L, 1);
-  if (!self) return luaL_typeerror(L, 1, class_name);
+  const neapL__buffer *self = check_any(L, 1);
   if (!self->hold)
     lua_pushfstring(L, "%s: closed", class_name);
   else if (!self->hold->bytes)

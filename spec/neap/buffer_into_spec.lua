@@ -1,4 +1,4 @@
--- Reading into a Buffer: from connections, files and pipes; the states of the read and of the Buffer.
+-- Reading into a Buffer: from connections, files and pipes; states of the read and of the Buffer.
 local h = require "spec.helper"
 local wires = require "spec.wires"
 local neap = require "neap"

@@ -1,5 +1,5 @@
--- Buffers that cross to another Lua state: here to the same one, by way of a message. Two threads are in
--- bindings/test/test_buffer.c.
+-- Buffers that cross to another Lua state: here to the same one, by way of a message. Threads are
+-- in buffer_worker_spec.lua and bindings/test/test_buffer.c.
 local h = require "spec.helper"
 local wires = require "spec.wires"
 local core = require "neap.core"
@@ -157,7 +157,7 @@ describe("a Buffer that cannot cross", function()
   end))
 end)
 
--- A class whose tables are made ready for their journey by a function, which may do anything meanwhile.
+-- A class whose tables are made ready for their journey by a function, which may do anything.
 local class = { __index = {} }
 local meanwhile
 core.crossing_class("spec.buffer_traveller", class, function(self)
