@@ -4,6 +4,7 @@
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
+#include "counters.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -258,6 +259,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_buffers(L, state);
   neapL__open_transfer(L, state);
   neapL__open_workers(L, state);
+  neapL__open_counters(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

@@ -52,7 +52,8 @@ struct neapL__state {
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
-  neapL__meta tty_meta, job_meta, pool_meta, code_meta, message_meta, buffer_meta;
+  neapL__meta counters_meta, tty_meta, job_meta, pool_meta, code_meta, message_meta;
+  neapL__meta buffer_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];

@@ -90,8 +90,10 @@ static int transfer(lua_State *L) {
   neapL__message *message = lua_newuserdatauv(L, sizeof *message, 0);
   *message = (neapL__message){0};
   neapL__set_meta(L, -1, &state->message_meta);
-  if (neapL__message_write(L, state, message, 1, last, "argument", 1))
+  if (neapL__message_write(L, state, message, 1, last, "argument", 1)) {
+    message->lends = false;
     return neapL__message_read(L, state, message, 0);
+  }
   neapL__message_deinit(message);
   luaL_where(L, 1);
   lua_insert(L, -2);

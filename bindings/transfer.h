@@ -17,7 +17,6 @@ typedef struct neapL__message {
   struct neapL__shared *shared; /* what the data refers to by number: objects and code */
   uint32_t shared_count, shared_capacity;
   uint32_t objects; /* tables, functions, ... : what has a number in the data */
-  uint32_t keys;    /* strings that the data refers to more than once */
   int count;        /* of values */
   bool lends;       /* the first value is a function that the message has no other reference to */
   struct neapL__scratch *scratch; /* only while it is written */

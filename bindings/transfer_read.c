@@ -3,14 +3,13 @@
 #include <limits.h>
 #include <string.h>
 
-/* The stack of a reader: the values, then the objects by number, then the keys by place; a table for those
- * of which there are many. */
+/* The stack of a reader: the values, then the objects by number, or a table of them if they are many. */
 typedef struct reader {
   lua_State *L;
   neapL__state *state;
   neapL__message *message;
   const char *at;
-  int objects, keys; /* index of the table, or of the place before the first one */
+  int objects; /* index of the table, or of the place before the first one */
   int environment;
   uint32_t made;  /* objects until now */
   bool is_reused; /* the first object is a function that had upvalues before */
@@ -67,23 +66,6 @@ static void push_float(reader *self) {
 static void push_string(reader *self, size_t length) {
   lua_pushlstring(self->L, self->at, length);
   self->at += length;
-}
-
-static void push_kept(reader *self) {
-  uint8_t place = take_byte(self);
-  push_string(self, take_byte(self));
-  lua_pushvalue(self->L, -1);
-  if (self->message->keys > NEAPL__FEW)
-    lua_rawseti(self->L, self->keys, place + 1);
-  else
-    lua_replace(self->L, self->keys + place + 1);
-}
-
-static void push_key(const reader *self, uint8_t place) {
-  if (self->message->keys > NEAPL__FEW)
-    lua_rawgeti(self->L, self->keys, place + 1);
-  else
-    lua_pushvalue(self->L, self->keys + place + 1);
 }
 
 /* ---- Objects --------------------------------------------------------------------------------- */
@@ -173,8 +155,6 @@ static void read_value(reader *self, uint8_t tag) {
   case NEAPL__TAG_INT64: push_int64(self); break;
   case NEAPL__TAG_FLOAT: push_float(self); break;
   case NEAPL__TAG_STRING: push_string(self, take_varint(self)); break;
-  case NEAPL__TAG_KEPT: push_kept(self); break;
-  case NEAPL__TAG_KEY: push_key(self, take_byte(self)); break;
   case NEAPL__TAG_AGAIN: push_again(self, take_varint(self)); break;
   case NEAPL__TAG_TABLE:
   case NEAPL__TAG_ERROR: push_table(self, tag); break;
@@ -252,12 +232,11 @@ static int make_places(lua_State *L, uint32_t count) {
 int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
                         int environment) {
   int count = message->count, base = lua_gettop(L);
-  luaL_checkstack(L, count + 2 * NEAPL__FEW + 16, "too many values");
+  luaL_checkstack(L, count + NEAPL__FEW + 16, "too many values");
   reader self = {.L = L, .state = state, .message = message, .at = message->data};
   if (environment) self.environment = lua_absindex(L, environment);
   lua_settop(L, base + count);
   self.objects = make_places(L, message->objects);
-  self.keys = make_places(L, message->keys);
   for (int i = 1; i <= count; i++) {
     read_value(&self, take_byte(&self));
     lua_replace(L, base + i);

@@ -80,6 +80,7 @@ local M = {
 
   -- threads
   worker = require "neap.worker",
+  parallel = require "neap.parallel",
 
   -- I/O
   buffer = core.buffer,
