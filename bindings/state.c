@@ -18,6 +18,7 @@
 #include "standard.h"
 #include "stream.h"
 #include "task.h"
+#include "thread_channel.h"
 #include "token.h"
 #include "transfer.h"
 #include "udp.h"
@@ -245,6 +246,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watches(L, state);
   neapL__open_queues(L, state);
   neapL__open_channels(L, state);
+  neapL__open_thread_channels(L, state);
   neapL__open_tokens(L, state);
   neapL__open_each(L, state);
   neapL__open_streams(L, state);

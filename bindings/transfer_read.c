@@ -11,8 +11,7 @@ typedef struct reader {
   const char *at;
   int objects; /* index of the table, or of the place before the first one */
   int environment;
-  uint32_t made;  /* objects until now */
-  bool is_reused; /* the first object is a function that had upvalues before */
+  uint32_t made; /* objects until now */
 } reader;
 
 static uint8_t take_byte(reader *self) {
@@ -113,7 +112,7 @@ static void push_instance(reader *self) {
 static void push_function(reader *self) {
   neapL__code *code = self->message->shared[take_varint(self)].reference;
   if (self->made == 0 && self->message->lends)
-    self->is_reused = neapL__code_lend(self->L, self->state, code);
+    neapL__code_lend(self->L, self->state, code);
   else
     neapL__code_load(self->L, code);
   add_object(self);
@@ -189,23 +188,17 @@ static void join_upvalue(reader *self, int index, int upvalue) {
   lua_pop(self->L, 1);
 }
 
-static void read_upvalue(reader *self, uint8_t tag, int index, int upvalue, bool is_reused) {
-  if (tag == NEAPL__TAG_BOX) {
-    join_upvalue(self, index, upvalue);
-    return;
-  }
-  read_value(self, tag);
-  if (is_reused)
-    neapL__replace_upvalue(self->L, self->state, index, upvalue);
-  else
-    lua_setupvalue(self->L, index, upvalue);
-}
-
-static void read_upvalues(reader *self, bool is_reused) {
+static void read_upvalues(reader *self) {
   int index = lua_gettop(self->L);
   uint8_t tag;
-  for (int i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++)
-    read_upvalue(self, tag, index, i, is_reused);
+  for (int i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++) {
+    if (tag == NEAPL__TAG_BOX) {
+      join_upvalue(self, index, i);
+    } else {
+      read_value(self, tag);
+      lua_setupvalue(self->L, index, i);
+    }
+  }
 }
 
 static void read_body(reader *self, uint32_t number) {
@@ -214,7 +207,7 @@ static void read_body(reader *self, uint32_t number) {
   if (type == LUA_TTABLE)
     read_fields(self);
   else if (type == LUA_TFUNCTION)
-    read_upvalues(self, number == 1 && self->is_reused);
+    read_upvalues(self);
   lua_pop(self->L, 1);
 }
 

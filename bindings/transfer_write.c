@@ -253,7 +253,7 @@ static bool refuse_userdata(writer *self, int index) {
 
 static bool write_userdata(writer *self, int index) {
   const neapL__crossing *crossing = crossing_of(self->L, index);
-  if (!crossing) return refuse_userdata(self, index);
+  if (!crossing || self->message->is_repeated) return refuse_userdata(self, index);
   if (write_again(self, index)) return true;
   add_object(self, index);
   reserve_shared(self);
@@ -334,10 +334,11 @@ void neapL__push_body(writer *self, uint32_t number) {
 }
 
 /* Looks at the value itself, not at what is in it. */
-static bool may_cross(lua_State *L, int index) {
+static bool may_cross(const writer *self, int index) {
+  lua_State *L = self->L;
   switch (lua_type(L, index)) {
   case LUA_TFUNCTION: return !lua_iscfunction(L, index);
-  case LUA_TUSERDATA: return crossing_of(L, index) != NULL;
+  case LUA_TUSERDATA: return !self->message->is_repeated && crossing_of(L, index);
   case LUA_TLIGHTUSERDATA:
   case LUA_TTHREAD: return false;
   default: return true;
@@ -347,7 +348,7 @@ static bool may_cross(lua_State *L, int index) {
 static bool is_left_out(const writer *self, neapL__table_kind kind, int key) {
   lua_State *L = self->L;
   if (kind != NEAPL__ERROR && kind != NEAPL__CANCELLED) return false;
-  if (!may_cross(L, key) || !may_cross(L, key + 1)) return true;
+  if (!may_cross(self, key) || !may_cross(self, key + 1)) return true;
   return kind == NEAPL__CANCELLED && lua_type(L, key) == LUA_TSTRING &&
          strcmp(lua_tostring(L, key), "scope") == 0;
 }

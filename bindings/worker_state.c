@@ -12,6 +12,7 @@ typedef struct worker {
   neapL__interruption interruption;
   lua_State *L;
   neapL__state *state;
+  neapL__origin *origin; /* whose paths it has now */
   int signal;
   int environment_ref; /* the metatable of environments */
   int created_ref;     /* list of the globals that were created since the last job */
@@ -20,26 +21,43 @@ typedef struct worker {
 
 /* ---- What a state begins with ---------------------------------------------------------------- */
 
-static char *copy_field(lua_State *L, const char *name) {
-  lua_getfield(L, -1, name);
-  const char *text = lua_tostring(L, -1);
-  char *copy = text ? strdup(text) : NULL;
-  lua_pop(L, 1);
-  return copy;
-}
-
-neapL__origin *neapL__origin_new(lua_State *L, neapL__state *state) {
+static neapL__origin *new_origin(lua_State *L, neapL__state *state, const char *path,
+                                 const char *cpath) {
   bool must_fail = neap__memory_must_fail(&state->loop->memory);
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  if (!lua_istable(L, -1)) luaL_error(L, "workers need the library 'package'");
   neapL__origin *origin = must_fail ? NULL : calloc(1, sizeof *origin);
-  if (!origin) neapL__raise_memory(L);
+  if (!origin) {
+    neapL__raise_memory(L);
+    return NULL;
+  }
   atomic_init(&origin->refs, 1);
   origin->signal = neapL__interruption_signal();
-  origin->path = copy_field(L, "path");
-  origin->cpath = copy_field(L, "cpath");
-  lua_pop(L, 1);
+  origin->path = strdup(path);
+  origin->cpath = strdup(cpath);
   return origin;
+}
+
+static bool is_up_to_date(const neapL__origin *origin, const char *path, const char *cpath) {
+  return origin && origin->path && origin->cpath && strcmp(origin->path, path) == 0 &&
+         strcmp(origin->cpath, cpath) == 0;
+}
+
+/* Pushes a field of `package`; "" without that library. */
+static const char *push_package_field(lua_State *L, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) lua_getfield(L, -1, name);
+  return lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
+}
+
+neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state) {
+  int top = lua_gettop(L);
+  const char *path = push_package_field(L, "path"), *cpath = push_package_field(L, "cpath");
+  if (!is_up_to_date(state->origin, path, cpath)) {
+    neapL__origin *origin = new_origin(L, state, path, cpath);
+    neapL__origin_unref(state->origin);
+    state->origin = origin;
+  }
+  lua_settop(L, top);
+  return state->origin;
 }
 
 neapL__origin *neapL__origin_ref(neapL__origin *origin) {
@@ -139,13 +157,18 @@ static void set_path(lua_State *L, const char *name, const char *path) {
   lua_setfield(L, -2, name);
 }
 
+static void set_paths(lua_State *L, const neapL__origin *origin) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, LUA_LOADLIBNAME);
+  set_path(L, "path", origin->path);
+  set_path(L, "cpath", origin->cpath);
+  lua_pop(L, 2);
+}
+
 /* The C module is this one, wherever it came from: linked into the host, or a file. */
 static void open_modules(lua_State *L, const neapL__origin *origin) {
   luaL_openlibs(L);
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  set_path(L, "path", origin->path);
-  set_path(L, "cpath", origin->cpath);
-  lua_pop(L, 1);
+  set_paths(L, origin);
   luaL_requiref(L, "neap.core", luaopen_neap_core, 0);
   lua_pop(L, 1);
 }
@@ -164,6 +187,8 @@ static int open_protected(lua_State *L) {
 static void close_state(worker *self) {
   self->interruption.state = NULL;
   if (self->L) lua_close(self->L);
+  neapL__origin_unref(self->origin);
+  self->origin = NULL;
   self->L = NULL;
   self->state = NULL;
   self->created = 0;
@@ -210,7 +235,7 @@ typedef struct job_call {
 } job_call;
 
 /* The frame of `run_protected`. */
-enum { JOB_ENVIRONMENT = 1, JOB_HANDLER, JOB_FIRST };
+enum { JOB_ENVIRONMENT = 1, JOB_HANDLER, JOB_FUNCTION, JOB_FIRST };
 
 static bool is_callable(lua_State *L, int index) {
   if (lua_isfunction(L, index)) return true;
@@ -327,19 +352,31 @@ static int call_interruptible(lua_State *L, const job_call *call, int n) {
   return status;
 }
 
+/* The paths are those of the state that has made the job. */
+static void follow_origin(lua_State *L, worker *self, neapL__origin *origin) {
+  if (self->origin == origin) return;
+  set_paths(L, origin);
+  neapL__origin_unref(self->origin);
+  self->origin = neapL__origin_ref(origin);
+}
+
 /* (job_call). Raises only when out of memory. */
 static int run_protected(lua_State *L) {
   job_call *call = lua_touserdata(L, 1);
   worker *self = call->worker;
   lua_settop(L, 0);
+  follow_origin(L, self, call->job->origin);
   lua_newtable(L);
   neapL__push_ref(L, self->environment_ref);
   lua_setmetatable(L, JOB_ENVIRONMENT);
   lua_pushlightuserdata(L, self);
   lua_pushcclosure(L, take_traceback, 1);
+  lua_pushnil(L);
   lua_pushlightuserdata(L, call->job);
   lua_pushcclosure(L, call_function, 1);
   int n = neapL__message_read(L, self->state, &call->job->call, JOB_ENVIRONMENT);
+  lua_pushvalue(L, JOB_FIRST + 1);
+  lua_replace(L, JOB_FUNCTION);
   int status = call_interruptible(L, call, n);
   if (status == LUA_OK)
     write_results(L, call);
@@ -349,6 +386,7 @@ static int run_protected(lua_State *L) {
     call->code = UV_ECANCELED;
   else
     write_failure(L, call);
+  neapL__function_return(L, self->state, JOB_FUNCTION);
   return 0;
 }
 

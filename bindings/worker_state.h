@@ -18,8 +18,8 @@ typedef struct neapL__origin {
   char *path, *cpath;
 } neapL__origin;
 
-/* [-0, +0, m]. Owner: the caller has one reference. */
-neapL__origin *neapL__origin_new(lua_State *L, neapL__state *state);
+/* The state's, made anew when package.path has changed. Borrowed. [-0, +0, m] */
+neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state);
 neapL__origin *neapL__origin_ref(neapL__origin *origin);
 void neapL__origin_unref(neapL__origin *origin);
 

@@ -297,6 +297,49 @@ TEST(a_function_that_was_given_back_keeps_nothing_alive) {
   side_close(&to);
 }
 
+static void run_numbered_job(side *from, side *to, int n) {
+  neapL__message message = {0};
+  char script[64];
+  snprintf(script, sizeof script, "return function() return %d end", n);
+  send_results(from, &message, script);
+  run_job(to, &message, 0);
+  CHECK(lua_tointeger(to->L, -1) == n);
+  lua_settop(to->L, 0);
+}
+
+static size_t bytes_after_jobs(side *from, side *to, int first, int last) {
+  for (int n = first; n <= last; n++) run_numbered_job(from, to, n);
+  lua_gc(to->L, LUA_GCCOLLECT);
+  lua_gc(to->L, LUA_GCCOLLECT);
+  return to->memory.bytes;
+}
+
+TEST(a_bounded_number_of_functions_is_kept) {
+  side from, to;
+  if (!side_open(&from) || !side_open(&to)) return;
+  size_t before = bytes_after_jobs(&from, &to, 1, 1000);
+  CHECK(bytes_after_jobs(&from, &to, 1001, 4000) < before + 65536);
+  run_numbered_job(&from, &to, 1);
+  side_close(&from);
+  side_close(&to);
+}
+
+TEST(what_was_not_lent_is_not_taken_back) {
+  side own;
+  if (!side_open(&own)) return;
+  evaluate(&own, "local n = 5; return function() return n end, print");
+  neapL__message message = {0};
+  CHECK(neapL__message_write(own.L, own.state, &message, 1, 1, "result", 1));
+  neapL__message_deinit(&message);
+  neapL__function_return(own.L, own.state, 1);
+  neapL__function_return(own.L, own.state, -1);
+  CHECK(lua_gettop(own.L) == 2);
+  lua_pushvalue(own.L, 1);
+  lua_call(own.L, 0, 1);
+  CHECK(lua_tointeger(own.L, -1) == 5);
+  side_close(&own);
+}
+
 /* ---- Userdata -------------------------------------------------------------------------------- */
 
 /* What is behind the objects of a class for tests: a block with a count. */

@@ -81,6 +81,7 @@ local M = {
   -- threads
   worker = require "neap.worker",
   parallel = require "neap.parallel",
+  serve_cores = require "neap.cores".serve_cores,
 
   -- I/O
   buffer = core.buffer,

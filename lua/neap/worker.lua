@@ -87,4 +87,10 @@ function M.with(opts)
   return { run = function(...) return start(copy, ...) end }
 end
 
+--- A channel between threads: hands items from tasks to tasks, each in its own Lua state.
+---@param capacity? integer of items that are buffered; nil, math.huge: any number
+---@return neap.ThreadChannel
+---@nodiscard
+M.channel = core.thread_channel
+
 return M

@@ -172,6 +172,9 @@ local objects = {
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
   Buffer = { "buffer", "Buffer", function() return neap.buffer(1) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
+  ThreadChannel = { "thread-channel", "ThreadChannel", function()
+    return neap.worker.channel()
+  end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },
   Permit = { "sync", "Permit", function() return await(neap.semaphore(1):acquire()) end },
   Mutex = { "sync", "Mutex", function() return neap.mutex() end },

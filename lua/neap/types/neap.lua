@@ -142,7 +142,7 @@ function neap.race(fn, ...) end
 function neap.map(list, fn, opts) end
 
 ---The same without results; of an iterator, fn gets all of its values. It is closed at the end.
----@param items any[] | fun(): ... | neap.Channel | neap.Stream | neap.Each
+---@param items any[] | fun(): ... | neap.Channel | neap.ThreadChannel | neap.Stream | neap.Each
 ---@param fn fun(...): ...
 ---@param opts? neap.LoopOptions
 ---@return neap.Task
@@ -691,6 +691,38 @@ function Channel:try_recv() end
 ---@param err? any
 ---@return boolean closed true the first time
 function Channel:close(err) end
+
+---A channel between Lua states; see neap.worker.channel. Two objects of one channel are equal.
+---@class neap.ThreadChannel
+---@operator len: integer
+---@overload async fun(): ...
+local ThreadChannel = {}
+
+---Done when a copy of the item is in the buffer or with a receiver; ECLOSED.
+---@param ... any the item; what cannot cross is an argument error
+---@return neap.Task
+function ThreadChannel:send(...) end
+
+---A Task of true and the item; of false when the channel is closed and empty.
+---@return neap.Task
+---@nodiscard
+function ThreadChannel:recv() end
+
+---@param ... any the item
+---@return boolean sent
+---@return ("full" | "closed")? why
+function ThreadChannel:try_send(...) end
+
+---True and the item, or false and "empty" or "closed".
+---@return boolean received
+---@return any ...
+---@nodiscard
+function ThreadChannel:try_recv() end
+
+---No more items. With an error, each receiver raises a copy of it when the buffer is empty.
+---@param err? any without userdata in it
+---@return boolean closed true the first time
+function ThreadChannel:close(err) end
 
 ---@class neap.Semaphore
 local Semaphore = {}
