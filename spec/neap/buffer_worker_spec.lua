@@ -68,3 +68,36 @@ describe("a Buffer as an argument of worker.run", function()
     h.misuse(function() return #buf end)
   end))
 end)
+
+describe("a Buffer as an item of a channel between threads", function()
+  it("moves, or is shared", h.run(function()
+    local there, back = worker.channel(1), worker.channel(1)
+    local working = worker.with{ loop = true }.run(function(receiving, sending)
+      local thread = require "neap"
+      for fixed, buf in receiving do
+        thread.await(sending:send(buf:set(1, fixed) == 4 and buf))
+      end
+      sending:close()
+    end, there, back)
+    local fixed, buf = buffer("abc"), buffer(10)
+    for _ = 1, 20 do
+      local former = buf
+      await(there:send(fixed, buf:fill(0)))
+      h.misuse(function() return #former end)
+      local _, received = await(back:recv())
+      buf = received
+      assert.equal("abc\0\0\0\0\0\0\0", buf:string())
+    end
+    there:close()
+    await(working)
+  end))
+
+  it("stays where try_send finds no room", h.run(function()
+    local ch = worker.channel(1)
+    local buf = buffer(3)
+    assert.is_true(ch:try_send("full"))
+    assert.is_false((ch:try_send(buf)))
+    assert.equal(3, #buf:fill(1))
+    ch:close()
+  end))
+end)
