@@ -161,6 +161,7 @@ static int open_protected(lua_State *L) {
   return 0;
 }
 
+/* From here on a signal that is late finds nothing. */
 static void close_state(worker *self) {
   self->interruption.state = NULL;
   if (self->L) lua_close(self->L);
@@ -327,7 +328,7 @@ static int call_interruptible(lua_State *L, const job_call *call, int n) {
   return status;
 }
 
-/* (job_call). Raises only when out of memory. */
+/* (job_call). Raises when out of memory, and where a value could not be made here or not be told. */
 static int run_protected(lua_State *L) {
   job_call *call = lua_touserdata(L, 1);
   worker *self = call->worker;
@@ -352,6 +353,26 @@ static int run_protected(lua_State *L) {
   return 0;
 }
 
+/* (job_call, error): what went wrong around the job. Raises only when out of memory. */
+static int fail_protected(lua_State *L) {
+  const job_call *call = lua_touserdata(L, 1);
+  neapL__message_deinit(&call->job->outcome);
+  write_failure(L, call);
+  return 0;
+}
+
+static int run_or_fail(lua_State *L, job_call *call) {
+  lua_pushcfunction(L, run_protected);
+  lua_pushlightuserdata(L, call);
+  int status = lua_pcall(L, 1, 0, 0);
+  if (status == LUA_OK || status == LUA_ERRMEM) return status;
+  lua_pushcfunction(L, fail_protected);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, call);
+  lua_insert(L, -2);
+  return lua_pcall(L, 2, 0, 0);
+}
+
 static void withdraw_target(neap__pool_item *item) {
   neap_work *work = NEAP__CONTAINER(item, neap_work, item);
   atomic_store(&((neapL__job *)work->data)->target, NULL);
@@ -361,9 +382,7 @@ int neapL__job_run(neap_work *work, neapL__job *job) {
   worker *self = worker_of(neap__work_thread(work), job->origin);
   if (!self) return UV_ENOMEM;
   job_call call = {self, work, job, 0};
-  lua_pushcfunction(self->L, run_protected);
-  lua_pushlightuserdata(self->L, &call);
-  int status = lua_pcall(self->L, 1, 0, 0);
+  int status = run_or_fail(self->L, &call);
   remove_created(self);
   lua_pushnil(self->L);
   lua_rawsetp(self->L, LUA_REGISTRYINDEX, self);
