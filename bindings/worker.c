@@ -52,10 +52,10 @@ static neapL__job *push_job(lua_State *L, neapL__state *state) {
   job_box *box = lua_newuserdatauv(L, sizeof *box, 1);
   *box = (job_box){{NULL}, &waited_kind};
   neapL__set_meta(L, -1, &state->job_meta);
-  if (!state->origin) state->origin = neapL__origin_new(L, state);
+  neapL__origin *origin = neapL__origin_now(L, state);
   neapL__job *job = neap__memory_must_fail(&state->loop->memory) ? NULL : calloc(1, sizeof *job);
   if (!job) neapL__raise_memory(L);
-  job->origin = neapL__origin_ref(state->origin);
+  job->origin = neapL__origin_ref(origin);
   box->object.core = job;
   return job;
 }

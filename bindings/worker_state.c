@@ -1,6 +1,7 @@
 #include "worker_state.h"
 
 #include "error.h"
+#include "loader.h"
 #include "module.h"
 #include "operations.h"
 
@@ -12,6 +13,7 @@ typedef struct worker {
   neapL__interruption interruption;
   lua_State *L;
   neapL__state *state;
+  neapL__origin *origin; /* of the last job: its paths are set */
   int signal;
   int environment_ref; /* the metatable of environments */
   int created_ref;     /* list of the globals that were created since the last job */
@@ -28,18 +30,44 @@ static char *copy_field(lua_State *L, const char *name) {
   return copy;
 }
 
-neapL__origin *neapL__origin_new(lua_State *L, neapL__state *state) {
+/* Whether a field of the table on top is still what was copied. */
+static bool has_field(lua_State *L, const char *name, const char *copy) {
+  lua_getfield(L, -1, name);
+  const char *text = lua_tostring(L, -1);
+  bool is_it = text && copy ? strcmp(text, copy) == 0 : text == copy;
+  lua_pop(L, 1);
+  return is_it;
+}
+
+static bool has_paths(lua_State *L, const neapL__origin *origin) {
+  return has_field(L, "path", origin->path) && has_field(L, "cpath", origin->cpath);
+}
+
+/* The table `package` is on top. */
+static neapL__origin *new_origin(lua_State *L, neapL__state *state) {
   bool must_fail = neap__memory_must_fail(&state->loop->memory);
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  if (!lua_istable(L, -1)) luaL_error(L, "workers need the library 'package'");
   neapL__origin *origin = must_fail ? NULL : calloc(1, sizeof *origin);
   if (!origin) neapL__raise_memory(L);
   atomic_init(&origin->refs, 1);
   origin->signal = neapL__interruption_signal();
   origin->path = copy_field(L, "path");
   origin->cpath = copy_field(L, "cpath");
+  if (has_paths(L, origin)) return origin;
+  neapL__origin_unref(origin);
+  neapL__raise_memory(L);
+  return NULL;
+}
+
+neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state) {
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  if (!lua_istable(L, -1)) luaL_error(L, "workers need the library 'package'");
+  if (!state->origin || !has_paths(L, state->origin)) {
+    neapL__origin *origin = new_origin(L, state);
+    neapL__origin_unref(state->origin);
+    state->origin = origin;
+  }
   lua_pop(L, 1);
-  return origin;
+  return state->origin;
 }
 
 neapL__origin *neapL__origin_ref(neapL__origin *origin) {
@@ -63,6 +91,7 @@ static int look_up_global(lua_State *L) {
   } else {
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
+    neapL__bind_loader(L, 1, 2);
   }
   if (lua_isnil(L, -1)) return 1;
   lua_pushvalue(L, 2);
@@ -133,27 +162,17 @@ static void open_globals(lua_State *L, worker *self) {
 
 /* ---- Making and closing ---------------------------------------------------------------------- */
 
-static void set_path(lua_State *L, const char *name, const char *path) {
-  if (!path) return;
-  lua_pushstring(L, path);
-  lua_setfield(L, -2, name);
-}
-
 /* The C module is this one, wherever it came from: linked into the host, or a file. */
-static void open_modules(lua_State *L, const neapL__origin *origin) {
+static void open_modules(lua_State *L) {
   luaL_openlibs(L);
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  set_path(L, "path", origin->path);
-  set_path(L, "cpath", origin->cpath);
-  lua_pop(L, 1);
   luaL_requiref(L, "neap.core", luaopen_neap_core, 0);
   lua_pop(L, 1);
 }
 
-/* (worker, origin) */
+/* (worker) */
 static int open_protected(lua_State *L) {
   worker *self = lua_touserdata(L, 1);
-  open_modules(L, lua_touserdata(L, 2));
+  open_modules(L);
   self->state = neapL__state_get(L);
   self->state->is_loopless = true;
   neapL__interruption_open(L, &self->interruption, self->state);
@@ -168,16 +187,17 @@ static void close_state(worker *self) {
   self->L = NULL;
   self->state = NULL;
   self->created = 0;
+  neapL__origin_unref(self->origin);
+  self->origin = NULL;
 }
 
-static bool open_state(worker *self, const neapL__origin *origin) {
+static bool open_state(worker *self) {
   if (self->L) return true;
   self->L = luaL_newstate();
   if (!self->L) return false;
   lua_pushcfunction(self->L, open_protected);
   lua_pushlightuserdata(self->L, self);
-  lua_pushlightuserdata(self->L, (void *)(uintptr_t)origin);
-  if (lua_pcall(self->L, 2, 0, 0) == LUA_OK) return true;
+  if (lua_pcall(self->L, 1, 0, 0) == LUA_OK) return true;
   close_state(self);
   return false;
 }
@@ -198,7 +218,24 @@ static worker *worker_of(neap__pool_thread *thread, const neapL__origin *origin)
     thread->end_local = end_worker;
     neapL__interruption_admit(self->signal, true);
   }
-  return open_state(thread->local, origin) ? thread->local : NULL;
+  return open_state(thread->local) ? thread->local : NULL;
+}
+
+static void set_path(lua_State *L, const char *name, const char *path) {
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, name);
+}
+
+/* What is found where the job comes from is found here. */
+static void set_paths(lua_State *L, worker *self, neapL__origin *origin) {
+  if (self->origin == origin) return;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, LUA_LOADLIBNAME);
+  set_path(L, "path", origin->path);
+  set_path(L, "cpath", origin->cpath);
+  lua_pop(L, 2);
+  neapL__origin_unref(self->origin);
+  self->origin = neapL__origin_ref(origin);
 }
 
 /* ---- Running a job --------------------------------------------------------------------------- */
@@ -333,6 +370,7 @@ static int run_protected(lua_State *L) {
   job_call *call = lua_touserdata(L, 1);
   worker *self = call->worker;
   lua_settop(L, 0);
+  set_paths(L, self, call->job->origin);
   lua_newtable(L);
   neapL__push_ref(L, self->environment_ref);
   lua_setmetatable(L, JOB_ENVIRONMENT);

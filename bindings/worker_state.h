@@ -18,8 +18,8 @@ typedef struct neapL__origin {
   char *path, *cpath;
 } neapL__origin;
 
-/* [-0, +0, m]. Owner: the caller has one reference. */
-neapL__origin *neapL__origin_new(lua_State *L, neapL__state *state);
+/* That of `state` as it is now: its paths may have changed. Owner: the state. [-0, +0, m] */
+neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state);
 neapL__origin *neapL__origin_ref(neapL__origin *origin);
 void neapL__origin_unref(neapL__origin *origin);
 
