@@ -296,7 +296,7 @@ static int take_traceback(lua_State *L) {
 /* Whether the job has ended because it was asked to. */
 static bool has_obeyed(lua_State *L, const worker *self) {
   if (neapL__is_interruption(L, &self->interruption, -1)) return true;
-  if (!self->interruption.is_delivered || !lua_istable(L, -1)) return false;
+  if (!self->interruption.is_told || !lua_istable(L, -1)) return false;
   lua_getfield(L, -1, "code");
   bool is_it = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "ECANCELLED") == 0;
   lua_pop(L, 1);
