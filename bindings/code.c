@@ -4,6 +4,7 @@
 #include "transfer.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,11 +18,12 @@ struct neapL__code {
 /* What holds the reference of a function in the table of functions. */
 typedef struct code_box {
   neapL__code *code;
+  bool is_lent; /* the function may come back */
 } code_box;
 
 /* ---- The bytes ------------------------------------------------------------------------------ */
 
-static neapL__code *retain(neapL__code *code) {
+neapL__code *neapL__code_ref(neapL__code *code) {
   atomic_fetch_add_explicit(&code->references, 1, memory_order_relaxed);
   return code;
 }
@@ -110,7 +112,7 @@ static size_t place_of(neapL__code *const *places, const neapL__code *code, uint
 
 static void put(neapL__code **places, size_t place, neapL__code *code) {
   neapL__code_release(places[place]);
-  places[place] = retain(code);
+  places[place] = neapL__code_ref(code);
 }
 
 /* Other closures of the same prototype have the same code. */
@@ -119,7 +121,7 @@ static void intern(neapL__state *state, code_box *box) {
   neapL__code *known = state->known_code[place];
   if (is_same(known, box->code)) {
     neapL__code_release(box->code);
-    box->code = retain(known);
+    box->code = neapL__code_ref(known);
   } else {
     put(state->known_code, place, box->code);
   }
@@ -130,7 +132,7 @@ static void intern(neapL__state *state, code_box *box) {
 /* Pushes a box in which a function's code is kept. */
 static code_box *new_box(lua_State *L, neapL__state *state) {
   code_box *box = lua_newuserdatauv(L, sizeof *box, 0);
-  box->code = NULL;
+  *box = (code_box){NULL, false};
   neapL__set_meta(L, -1, &state->code_meta);
   return box;
 }
@@ -145,78 +147,114 @@ static void remember(lua_State *L, const neapL__state *state, int index) {
 }
 
 /* NULL: not known. */
-static neapL__code *known_code_of(lua_State *L, const neapL__state *state, int index) {
+static const code_box *box_of(lua_State *L, const neapL__state *state, int index) {
   neapL__push_ref(L, state->functions_ref);
   lua_pushvalue(L, index);
   lua_rawget(L, -2);
   const code_box *box = lua_touserdata(L, -1);
   lua_pop(L, 2);
-  return box ? box->code : NULL;
+  return box;
 }
 
 neapL__code *neapL__code_take(lua_State *L, neapL__state *state, int index) {
-  neapL__code *code = known_code_of(L, state, index);
-  if (code) return retain(code);
+  const code_box *known = box_of(L, state, index);
+  if (known) return neapL__code_ref(known->code);
   code_box *box = new_box(L, state);
   dump_function(L, state, box, index);
   intern(state, box);
   remember(L, state, index);
-  return retain(box->code); /* the function keeps the box */
+  return neapL__code_ref(box->code); /* the function keeps the box */
 }
 
 void neapL__code_load(lua_State *L, const neapL__code *code) {
   if (luaL_loadbufferx(L, code->bytes, code->size, "=code", "b") != LUA_OK) lua_error(L);
 }
 
-bool neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code) {
+/* Takes the function with that code out of its place and pushes it; false (nothing pushed) if there is
+ * none. */
+static bool push_returned(lua_State *L, const neapL__state *state, const neapL__code *code) {
   size_t place = place_of(state->lent_code, code, 0);
-  if (is_same(state->lent_code[place], code)) {
-    neapL__push_ref(L, state->lent_ref);
-    int type = lua_rawgeti(L, -1, (lua_Integer)place + 1);
-    if (type == LUA_TFUNCTION) {
-      lua_pushboolean(L, 0);
-      lua_rawseti(L, -3, (lua_Integer)place + 1);
-      lua_remove(L, -2);
-      return true;
-    }
-    lua_pop(L, 2);
-  }
-  neapL__code_load(L, code);
-  new_box(L, state)->code = retain(code);
-  remember(L, state, lua_gettop(L) - 1);
-  return false;
+  if (!is_same(state->lent_code[place], code)) return false;
+  neapL__push_ref(L, state->lent_ref);
+  bool is_there = lua_rawgeti(L, -1, (lua_Integer)place + 1) == LUA_TFUNCTION;
+  lua_insert(L, -2);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, (lua_Integer)place + 1);
+  lua_pop(L, is_there ? 1 : 2);
+  return is_there;
 }
 
-/* Nothing that the job had stays alive by it. What has captured an upvalue keeps it. */
-static void forget_upvalues(lua_State *L, const neapL__state *state, int index) {
-  neapL__push_ref(L, state->closure_ref);
-  lua_call(L, 0, 1);
-  for (int i = 1; lua_getupvalue(L, index, i); i++) {
-    lua_pop(L, 1);
-    lua_upvaluejoin(L, index, i, -1, 1);
+void neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code) {
+  if (push_returned(L, state, code)) return;
+  neapL__code_load(L, code);
+  *new_box(L, state) = (code_box){neapL__code_ref(code), true};
+  remember(L, state, lua_gettop(L) - 1);
+}
+
+enum { MOST_VARIABLES = 16 };
+
+/* Pushes "v1,v2,..." */
+static void push_names(lua_State *L, int count) {
+  luaL_Buffer names;
+  luaL_buffinit(L, &names);
+  for (int i = 1; i <= count; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "%sv%d", i > 1 ? "," : "", i);
+    luaL_addstring(&names, name);
   }
-  lua_pop(L, 1);
+  luaL_pushresult(&names);
+}
+
+/* Pushes a function that makes functions with so many variables of their own. They are made when needed. */
+static void push_maker(lua_State *L, const neapL__state *state, int count) {
+  neapL__push_ref(L, state->makers_ref);
+  if (lua_rawgeti(L, -1, count) != LUA_TFUNCTION) {
+    lua_pop(L, 1);
+    push_names(L, count);
+    const char *names = lua_tostring(L, -1);
+    const char *source =
+        lua_pushfstring(L, "local %s return function() return %s end", names, names);
+    if (luaL_loadstring(L, source) != LUA_OK) lua_error(L);
+    lua_copy(L, -1, -3);
+    lua_pop(L, 2);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, count);
+  }
+  lua_remove(L, -2);
+}
+
+static int count_upvalues(lua_State *L, int index) {
+  lua_Debug info;
+  lua_pushvalue(L, index);
+  lua_getinfo(L, ">u", &info);
+  return info.nups;
+}
+
+/* The function gets upvalues of its own, with nil: what captured the former ones keeps them, and nothing
+ * that the job had stays alive by the function. */
+static void renew_upvalues(lua_State *L, const neapL__state *state, int index) {
+  int count = count_upvalues(L, index);
+  for (int done = 0; done < count; done += MOST_VARIABLES) {
+    int part = count - done < MOST_VARIABLES ? count - done : MOST_VARIABLES;
+    push_maker(L, state, part);
+    lua_call(L, 0, 1);
+    for (int i = 1; i <= part; i++) lua_upvaluejoin(L, index, done + i, -1, i);
+    lua_pop(L, 1);
+  }
 }
 
 void neapL__function_return(lua_State *L, neapL__state *state, int index) {
   index = lua_absindex(L, index);
-  neapL__code *code = known_code_of(L, state, index);
-  if (!code) return;
-  forget_upvalues(L, state, index);
+  const code_box *box = box_of(L, state, index);
+  if (!box || !box->is_lent) return;
+  renew_upvalues(L, state, index);
+  neapL__code *code = box->code;
   size_t place = place_of(state->lent_code, code, state->code_turn++);
   neapL__push_ref(L, state->lent_ref);
   lua_pushvalue(L, index);
   lua_rawseti(L, -2, (lua_Integer)place + 1);
   lua_pop(L, 1);
   if (!is_same(state->lent_code[place], code)) put(state->lent_code, place, code);
-}
-
-void neapL__replace_upvalue(lua_State *L, const neapL__state *state, int index, int upvalue) {
-  neapL__push_ref(L, state->closure_ref);
-  lua_insert(L, -2);
-  lua_call(L, 1, 1);
-  lua_upvaluejoin(L, index, upvalue, -1, 1);
-  lua_pop(L, 1);
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
@@ -235,10 +273,8 @@ void neapL__open_code(lua_State *L, neapL__state *state) {
   lua_pop(L, 1);
   lua_createtable(L, NEAPL__CODES, 0);
   state->lent_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  /* A function whose only upvalue is new, and has the argument as its value. */
-  if (luaL_loadstring(L, "local value = ... return function() return value end") != LUA_OK)
-    lua_error(L);
-  state->closure_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_createtable(L, MOST_VARIABLES, 0);
+  state->makers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void neapL__close_code(neapL__state *state) {

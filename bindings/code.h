@@ -13,18 +13,17 @@ typedef struct neapL__code neapL__code;
 /* A new reference to the code of the Lua function at `index`. Raises when out of memory. [-0, +0, m] */
 neapL__code *neapL__code_take(lua_State *L, neapL__state *state, int index);
 
+/* One more reference. Thread: any. */
+neapL__code *neapL__code_ref(neapL__code *code);
+
 /* Drops a reference. Thread: any. */
 void neapL__code_release(neapL__code *code);
 
-/* Pushes a new function with that code, its upvalues not set. [-0, +1, m] */
+/* Pushes a new function with that code; its upvalues are its own, and to be set. [-0, +1, m] */
 void neapL__code_load(lua_State *L, const neapL__code *code);
 
-/* The same for a function that will come back (neapL__function_return). True: it has come back before, so
- * that its upvalues have to be replaced, not set: others may share them. [-0, +1, m] */
-bool neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code);
-
-/* Replaces an upvalue of the function at `index` by a new one with the value on top. [-1, +0, m] */
-void neapL__replace_upvalue(lua_State *L, const neapL__state *state, int index, int upvalue);
+/* The same for a function that may come back (neapL__function_return), or has. [-0, +1, m] */
+void neapL__code_lend(lua_State *L, neapL__state *state, neapL__code *code);
 
 void neapL__open_code(lua_State *L, neapL__state *state);
 void neapL__close_code(neapL__state *state);

@@ -28,8 +28,6 @@ enum neapL__tag {
   NEAPL__TAG_INT64,
   NEAPL__TAG_FLOAT,
   NEAPL__TAG_STRING, /* varint length, bytes */
-  NEAPL__TAG_KEPT,   /* byte place, byte length, bytes: a key that may come again */
-  NEAPL__TAG_KEY,    /* byte place: the key that is kept there */
   NEAPL__TAG_AGAIN,  /* number of the object */
   NEAPL__TAG_TABLE,
   NEAPL__TAG_ERROR,
@@ -45,9 +43,7 @@ enum neapL__tag {
 enum {
   NEAPL__SHORTEST = -16, /* the integer of NEAPL__TAG_SMALL */
   NEAPL__SIZES = 8,      /* bytes of the two sizes of a table */
-  NEAPL__KEYS = 256,     /* places for keys */
-  NEAPL__FEW = 32, /* objects, or keys, that have places on the stack: without a table for them */
-  NEAPL__KEY_LENGTH = 40 /* the longest key that is kept: longer ones are not interned by Lua */
+  NEAPL__FEW = 32        /* objects that have places on the stack: without a table for them */
 };
 
 /* What a message refers to. */

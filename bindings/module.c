@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "combine.h"
 #include "coroutine.h"
+#include "counters.h"
 #include "describe.h"
 #include "dns.h"
 #include "each.h"
@@ -22,6 +23,7 @@
 #include "standard.h"
 #include "stream.h"
 #include "task.h"
+#include "thread_channel.h"
 #include "token.h"
 #include "transfer.h"
 #include "udp.h"
@@ -56,9 +58,11 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_watch(L);
   neapL__register_process(L);
   neapL__register_stdio(L);
-  neapL__register_worker(L); /* new_job work new_pool close_pool */
-  neapL__register_clock(L);  /* test_clock */
-  neapL__register_run(L);    /* run */
+  neapL__register(L, neapL__counters_functions); /* counters */
+  neapL__register_worker(L);                     /* new_job work new_pool close_pool */
+  neapL__register_clock(L);                      /* test_clock */
+  neapL__register_run(L);                        /* run */
+  neapL__register(L, neapL__thread_channel_functions);
   neapL__register(L, neapL__describe_functions);
   neapL__register(L, neapL__fault_functions);
   lua_pushliteral(L, NEAP_VERSION);

@@ -3,6 +3,7 @@
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
+#include "counters.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -16,6 +17,7 @@
 #include "standard.h"
 #include "stream.h"
 #include "task.h"
+#include "thread_channel.h"
 #include "token.h"
 #include "transfer.h"
 #include "udp.h"
@@ -243,6 +245,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watches(L, state);
   neapL__open_queues(L, state);
   neapL__open_channels(L, state);
+  neapL__open_thread_channels(L, state);
   neapL__open_tokens(L, state);
   neapL__open_each(L, state);
   neapL__open_streams(L, state);
@@ -256,6 +259,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_terminals(L, state);
   neapL__open_transfer(L, state);
   neapL__open_workers(L, state);
+  neapL__open_counters(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

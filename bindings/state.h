@@ -52,7 +52,8 @@ struct neapL__state {
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
-  neapL__meta tty_meta, job_meta, pool_meta, code_meta, message_meta;
+  neapL__meta counters_meta, tty_meta, job_meta, pool_meta, code_meta, message_meta;
+  neapL__meta thread_channel_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];
@@ -72,7 +73,7 @@ struct neapL__state {
   int on_unobserved_ref, on_warning_ref;
   int functions_ref; /* Lua function -> the box of its code, weak */
   int lent_ref;      /* functions that have come back, by the place of their code */
-  int closure_ref;   /* makes a function with one upvalue */
+  int makers_ref;    /* number of variables -> makes functions with so many */
   int classes_ref;   /* of tables that cross: metatable -> {module, before}, module -> metatable */
   uint32_t spares;
   int streak;       /* of streak_of */

@@ -4,6 +4,7 @@
 #include "message.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- Memory of messages ---------------------------------------------------------------------- */
 
@@ -25,6 +26,33 @@ void neapL__message_deinit(neapL__message *message) {
   free(message->shared);
   free(message->data);
   *message = (neapL__message){0};
+}
+
+static bool copy_shared(neapL__state *state, const neapL__message *message, neapL__message *copy) {
+  if (message->shared_count == 0) return true;
+  copy->shared = neapL__resize_block(state, NULL, message->shared_count * sizeof *copy->shared);
+  if (!copy->shared) return false;
+  copy->shared_capacity = message->shared_count;
+  for (uint32_t i = 0; i < message->shared_count; i++) {
+    copy->shared[i] = message->shared[i];
+    neapL__code_ref(copy->shared[i].reference);
+    copy->shared_count++;
+  }
+  return true;
+}
+
+bool neapL__message_copy(neapL__state *state, const neapL__message *message, neapL__message *copy) {
+  *copy = *message;
+  copy->capacity = copy->size;
+  copy->shared = NULL;
+  copy->shared_count = copy->shared_capacity = 0;
+  copy->data = neapL__resize_block(state, NULL, copy->size);
+  if (copy->data && copy_shared(state, message, copy)) {
+    memcpy(copy->data, message->data, copy->size);
+    return true;
+  }
+  neapL__message_deinit(copy);
+  return false;
 }
 
 /* ---- Userdata that cross --------------------------------------------------------------------- */
@@ -90,8 +118,10 @@ static int transfer(lua_State *L) {
   neapL__message *message = lua_newuserdatauv(L, sizeof *message, 0);
   *message = (neapL__message){0};
   neapL__set_meta(L, -1, &state->message_meta);
-  if (neapL__message_write(L, state, message, 1, last, "argument", 1))
+  if (neapL__message_write(L, state, message, 1, last, "argument", 1)) {
+    message->lends = false;
     return neapL__message_read(L, state, message, 0);
+  }
   neapL__message_deinit(message);
   luaL_where(L, 1);
   lua_insert(L, -2);

@@ -17,8 +17,8 @@ typedef struct neapL__message {
   struct neapL__shared *shared; /* what the data refers to by number: objects and code */
   uint32_t shared_count, shared_capacity;
   uint32_t objects; /* tables, functions, ... : what has a number in the data */
-  uint32_t keys;    /* strings that the data refers to more than once */
   int count;        /* of values */
+  bool is_repeated; /* set before it is written: it will be copied, so no userdata is written */
   bool lends;       /* the first value is a function that the message has no other reference to */
   struct neapL__scratch *scratch; /* only while it is written */
 } neapL__message;
@@ -36,11 +36,15 @@ bool neapL__message_write(lua_State *L, neapL__state *state, neapL__message *mes
 int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
                         int environment);
 
+/* Makes the empty message `copy` another one of `message`, which was written with is_repeated; false: not
+ * enough memory. Any number of threads may copy a message at once. */
+bool neapL__message_copy(neapL__state *state, const neapL__message *message, neapL__message *copy);
+
 /* Frees it, with what nobody has read. Thread: any. */
 void neapL__message_deinit(neapL__message *message);
 
-/* The function at `index` was the first value of a message, has returned, and nobody has it any more: it
- * may serve the next message with the same code, with upvalues of its own. Calling this is up to the
+/* The function at `index` was the first value of a message, has returned or failed, and nobody has it any
+ * more: it may serve the next message with the same code, with upvalues of its own. Calling this is up to the
  * reader, and spares it loading the code again. [-0, +0, m] */
 void neapL__function_return(lua_State *L, neapL__state *state, int index);
 

@@ -3,17 +3,15 @@
 #include <limits.h>
 #include <string.h>
 
-/* The stack of a reader: the values, then the objects by number, then the keys by place; a table for those
- * of which there are many. */
+/* The stack of a reader: the values, then the objects by number, or a table of them if they are many. */
 typedef struct reader {
   lua_State *L;
   neapL__state *state;
   neapL__message *message;
   const char *at;
-  int objects, keys; /* index of the table, or of the place before the first one */
+  int objects; /* index of the table, or of the place before the first one */
   int environment;
-  uint32_t made;  /* objects until now */
-  bool is_reused; /* the first object is a function that had upvalues before */
+  uint32_t made; /* objects until now */
 } reader;
 
 static uint8_t take_byte(reader *self) {
@@ -69,23 +67,6 @@ static void push_string(reader *self, size_t length) {
   self->at += length;
 }
 
-static void push_kept(reader *self) {
-  uint8_t place = take_byte(self);
-  push_string(self, take_byte(self));
-  lua_pushvalue(self->L, -1);
-  if (self->message->keys > NEAPL__FEW)
-    lua_rawseti(self->L, self->keys, place + 1);
-  else
-    lua_replace(self->L, self->keys + place + 1);
-}
-
-static void push_key(const reader *self, uint8_t place) {
-  if (self->message->keys > NEAPL__FEW)
-    lua_rawgeti(self->L, self->keys, place + 1);
-  else
-    lua_pushvalue(self->L, self->keys + place + 1);
-}
-
 /* ---- Objects --------------------------------------------------------------------------------- */
 
 /* The object on top gets its number. */
@@ -131,7 +112,7 @@ static void push_instance(reader *self) {
 static void push_function(reader *self) {
   neapL__code *code = self->message->shared[take_varint(self)].reference;
   if (self->made == 0 && self->message->lends)
-    self->is_reused = neapL__code_lend(self->L, self->state, code);
+    neapL__code_lend(self->L, self->state, code);
   else
     neapL__code_load(self->L, code);
   add_object(self);
@@ -173,8 +154,6 @@ static void read_value(reader *self, uint8_t tag) {
   case NEAPL__TAG_INT64: push_int64(self); break;
   case NEAPL__TAG_FLOAT: push_float(self); break;
   case NEAPL__TAG_STRING: push_string(self, take_varint(self)); break;
-  case NEAPL__TAG_KEPT: push_kept(self); break;
-  case NEAPL__TAG_KEY: push_key(self, take_byte(self)); break;
   case NEAPL__TAG_AGAIN: push_again(self, take_varint(self)); break;
   case NEAPL__TAG_TABLE:
   case NEAPL__TAG_ERROR: push_table(self, tag); break;
@@ -209,23 +188,17 @@ static void join_upvalue(reader *self, int index, int upvalue) {
   lua_pop(self->L, 1);
 }
 
-static void read_upvalue(reader *self, uint8_t tag, int index, int upvalue, bool is_reused) {
-  if (tag == NEAPL__TAG_BOX) {
-    join_upvalue(self, index, upvalue);
-    return;
-  }
-  read_value(self, tag);
-  if (is_reused)
-    neapL__replace_upvalue(self->L, self->state, index, upvalue);
-  else
-    lua_setupvalue(self->L, index, upvalue);
-}
-
-static void read_upvalues(reader *self, bool is_reused) {
+static void read_upvalues(reader *self) {
   int index = lua_gettop(self->L);
   uint8_t tag;
-  for (int i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++)
-    read_upvalue(self, tag, index, i, is_reused);
+  for (int i = 1; (tag = take_byte(self)) != NEAPL__TAG_END; i++) {
+    if (tag == NEAPL__TAG_BOX) {
+      join_upvalue(self, index, i);
+    } else {
+      read_value(self, tag);
+      lua_setupvalue(self->L, index, i);
+    }
+  }
 }
 
 static void read_body(reader *self, uint32_t number) {
@@ -234,7 +207,7 @@ static void read_body(reader *self, uint32_t number) {
   if (type == LUA_TTABLE)
     read_fields(self);
   else if (type == LUA_TFUNCTION)
-    read_upvalues(self, number == 1 && self->is_reused);
+    read_upvalues(self);
   lua_pop(self->L, 1);
 }
 
@@ -252,12 +225,11 @@ static int make_places(lua_State *L, uint32_t count) {
 int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
                         int environment) {
   int count = message->count, base = lua_gettop(L);
-  luaL_checkstack(L, count + 2 * NEAPL__FEW + 16, "too many values");
+  luaL_checkstack(L, count + NEAPL__FEW + 16, "too many values");
   reader self = {.L = L, .state = state, .message = message, .at = message->data};
   if (environment) self.environment = lua_absindex(L, environment);
   lua_settop(L, base + count);
   self.objects = make_places(L, message->objects);
-  self.keys = make_places(L, message->keys);
   for (int i = 1; i <= count; i++) {
     read_value(&self, take_byte(&self));
     lua_replace(L, base + i);

@@ -58,7 +58,6 @@ void neapL__scratch_take(neapL__writer *writer) {
   }
   writer->state->scratch = NULL; /* `before` of a class may write a message of its own */
   writer->message->scratch = writer->scratch = scratch;
-  scratch->stamp++;
 }
 
 void neapL__scratch_give(neapL__writer *writer) {

@@ -19,72 +19,72 @@ static void grow(writer *self, size_t more) {
   message->capacity = capacity;
 }
 
-static inline void reserve(writer *self, size_t more) {
+/* Room for so many bytes more; `put_to` takes what was written there. */
+static inline char *reserve(writer *self, size_t more) {
   if (self->message->capacity - self->message->size < more) grow(self, more);
+  return self->message->data + self->message->size;
 }
 
-/* What follows has room already. */
-static inline void put(writer *self, uint8_t byte) {
-  self->message->data[self->message->size++] = (char)byte;
+static inline void put_to(writer *self, const char *end) {
+  self->message->size = (size_t)(end - self->message->data);
 }
 
-static inline void put_bytes(writer *self, const void *bytes, size_t size) {
-  if (size > 0) memcpy(self->message->data + self->message->size, bytes, size);
-  self->message->size += size;
+static inline char *put(char *at, uint8_t byte) {
+  *at = (char)byte;
+  return at + 1;
 }
 
-static inline void put_varint(writer *self, uint64_t value) {
-  for (; value > 127; value >>= 7) put(self, (uint8_t)(value | 128));
-  put(self, (uint8_t)value);
+static inline char *put_bytes(char *at, const void *bytes, size_t size) {
+  if (size > 0) memcpy(at, bytes, size);
+  return at + size;
 }
 
-static void put_tag(writer *self, uint8_t tag) {
-  reserve(self, WIDEST);
-  put(self, tag);
+static inline char *put_varint(char *at, uint64_t value) {
+  for (; value > 127; value >>= 7) at = put(at, (uint8_t)(value | 128));
+  return put(at, (uint8_t)value);
 }
 
-static void put_int16(writer *self, int16_t value) {
-  put(self, NEAPL__TAG_INT16);
-  put_bytes(self, &value, sizeof value);
+static void write_tag(writer *self, uint8_t tag) {
+  put_to(self, put(reserve(self, 1), tag));
 }
 
-static void put_int32(writer *self, int32_t value) {
-  put(self, NEAPL__TAG_INT32);
-  put_bytes(self, &value, sizeof value);
+static void write_number_of(writer *self, uint8_t tag, uint64_t number) {
+  put_to(self, put_varint(put(reserve(self, WIDEST), tag), number));
 }
 
-static bool write_integer(writer *self, lua_Integer value) {
-  reserve(self, WIDEST);
-  if (value >= NEAPL__SHORTEST && value < NEAPL__SHORTEST + 128) {
-    put(self, (uint8_t)(NEAPL__TAG_SMALL + value - NEAPL__SHORTEST));
-  } else if (value >= INT16_MIN && value <= INT16_MAX) {
-    put_int16(self, (int16_t)value);
-  } else if (value >= INT32_MIN && value <= INT32_MAX) {
-    put_int32(self, (int32_t)value);
-  } else {
-    put(self, NEAPL__TAG_INT64);
-    put_bytes(self, &value, sizeof value);
+static char *put_integer(char *at, lua_Integer value) {
+  if (value >= NEAPL__SHORTEST && value < NEAPL__SHORTEST + 128)
+    return put(at, (uint8_t)(NEAPL__TAG_SMALL + value - NEAPL__SHORTEST));
+  if (value >= INT16_MIN && value <= INT16_MAX) {
+    int16_t word = (int16_t)value;
+    return put_bytes(put(at, NEAPL__TAG_INT16), &word, sizeof word);
   }
-  return true;
+  if (value >= INT32_MIN && value <= INT32_MAX) {
+    int32_t word = (int32_t)value;
+    return put_bytes(put(at, NEAPL__TAG_INT32), &word, sizeof word);
+  }
+  return put_bytes(put(at, NEAPL__TAG_INT64), &value, sizeof value);
 }
 
 static bool write_number(writer *self, int index) {
-  if (lua_isinteger(self->L, index)) return write_integer(self, lua_tointeger(self->L, index));
-  lua_Number number = lua_tonumber(self->L, index);
-  put_tag(self, NEAPL__TAG_FLOAT);
-  put_bytes(self, &number, sizeof number);
+  lua_State *L = self->L;
+  char *at = reserve(self, WIDEST);
+  if (lua_isinteger(L, index)) {
+    put_to(self, put_integer(at, lua_tointeger(L, index)));
+  } else {
+    lua_Number number = lua_tonumber(L, index);
+    put_to(self, put_bytes(put(at, NEAPL__TAG_FLOAT), &number, sizeof number));
+  }
   return true;
 }
 
 static void put_string(writer *self, const char *string, size_t length) {
-  reserve(self, WIDEST + length);
-  if (length < NEAPL__TAG_SMALL - NEAPL__TAG_SHORT) {
-    put(self, (uint8_t)(NEAPL__TAG_SHORT + length));
-  } else {
-    put(self, NEAPL__TAG_STRING);
-    put_varint(self, length);
-  }
-  put_bytes(self, string, length);
+  char *at = reserve(self, WIDEST + length);
+  if (length < NEAPL__TAG_SMALL - NEAPL__TAG_SHORT)
+    at = put(at, (uint8_t)(NEAPL__TAG_SHORT + length));
+  else
+    at = put_varint(put(at, NEAPL__TAG_STRING), length);
+  put_to(self, put_bytes(at, string, length));
 }
 
 static bool write_string(writer *self, int index) {
@@ -92,42 +92,6 @@ static bool write_string(writer *self, int index) {
   const char *string = lua_tolstring(self->L, index, &length);
   put_string(self, string, length);
   return true;
-}
-
-/* ---- Keys ------------------------------------------------------------------------------------ */
-
-/* The strings that are keys come again, in records. Lua interns short strings, so a pointer finds them; the
- * bytes are compared too, for a finalizer may have changed what is written. */
-
-static neapL__kept *kept_place(neapL__scratch *scratch, const char *string) {
-  return &scratch->kept[((uintptr_t)string >> 4) % NEAPL__KEYS];
-}
-
-static bool is_kept(const writer *self, const neapL__kept *kept, const char *string,
-                    size_t length) {
-  return kept->pointer == string && kept->stamp == self->scratch->stamp && kept->length == length &&
-         memcmp(self->message->data + kept->offset, string, length) == 0;
-}
-
-static void keep(writer *self, neapL__kept *kept, const char *string, size_t length) {
-  uint8_t place =
-      kept->stamp == self->scratch->stamp ? kept->place : (uint8_t)self->message->keys++;
-  put(self, NEAPL__TAG_KEPT);
-  put(self, place);
-  put(self, (uint8_t)length);
-  *kept = (neapL__kept){string, self->scratch->stamp, self->message->size, (uint8_t)length, place};
-  put_bytes(self, string, length);
-}
-
-static void write_short_key(writer *self, const char *string, size_t length) {
-  neapL__kept *kept = kept_place(self->scratch, string);
-  reserve(self, WIDEST + NEAPL__KEY_LENGTH);
-  if (is_kept(self, kept, string, length)) {
-    put(self, NEAPL__TAG_KEY);
-    put(self, kept->place);
-  } else {
-    keep(self, kept, string, length);
-  }
 }
 
 /* ---- Objects --------------------------------------------------------------------------------- */
@@ -141,8 +105,7 @@ static bool write_again(writer *self, int index) {
   if (!self->scratch) neapL__scratch_take(self);
   if (!neapL__mark_seen(self, pointer, self->message->objects + 1, &number)) return false;
   if (number == 1) self->is_first_again = true;
-  put_tag(self, NEAPL__TAG_AGAIN);
-  put_varint(self, number);
+  write_number_of(self, NEAPL__TAG_AGAIN, number);
   return true;
 }
 
@@ -207,8 +170,7 @@ static void add_shared(writer *self, uint8_t tag, const neapL__crossing *crossin
   neapL__message *message = self->message;
   message->shared[message->shared_count] =
       (struct neapL__shared){crossing, reference, message->objects};
-  put(self, tag);
-  put_varint(self, message->shared_count++);
+  write_number_of(self, tag, message->shared_count++);
 }
 
 /* ---- Functions ------------------------------------------------------------------------------- */
@@ -252,9 +214,8 @@ static bool write_upvalue(writer *self, int function, int upvalue) {
   const void *id = lua_upvalueid(self->L, function, upvalue);
   uint64_t own = (uint64_t)self->owner << UPVALUE_BITS | (unsigned)upvalue, known;
   if (!neapL__mark_seen(self, id, own, &known)) return write_value(self, lua_gettop(self->L));
-  put_tag(self, NEAPL__TAG_BOX);
-  put_varint(self, known >> UPVALUE_BITS);
-  put_varint(self, known & ((1u << UPVALUE_BITS) - 1));
+  write_number_of(self, NEAPL__TAG_BOX, known >> UPVALUE_BITS);
+  put_to(self, put_varint(reserve(self, WIDEST), known & ((1u << UPVALUE_BITS) - 1)));
   return true;
 }
 
@@ -264,12 +225,12 @@ static bool write_upvalues(writer *self) {
   const char *name;
   for (int i = 1; (name = lua_getupvalue(L, function, i)); i++) {
     if (is_environment(L, name))
-      put_tag(self, NEAPL__TAG_ENVIRONMENT);
+      write_tag(self, NEAPL__TAG_ENVIRONMENT);
     else if (!write_upvalue(self, function, i))
       return neapL__refuse_upvalue(self, i);
     lua_settop(L, function);
   }
-  put_tag(self, NEAPL__TAG_END);
+  write_tag(self, NEAPL__TAG_END);
   return true;
 }
 
@@ -292,7 +253,7 @@ static bool refuse_userdata(writer *self, int index) {
 
 static bool write_userdata(writer *self, int index) {
   const neapL__crossing *crossing = crossing_of(self->L, index);
-  if (!crossing) return refuse_userdata(self, index);
+  if (!crossing || self->message->is_repeated) return refuse_userdata(self, index);
   if (write_again(self, index)) return true;
   add_object(self, index);
   reserve_shared(self);
@@ -347,10 +308,10 @@ static bool write_table(writer *self, int index) {
   if (write_again(self, index)) return true;
   neapL__table_kind kind = kind_of(self, index);
   neapL__origin *origin = add_object(self, index);
-  put_tag(self, tags[kind]);
+  char *at = put(reserve(self, WIDEST), tags[kind]);
   origin->kind = (uint8_t)kind;
-  origin->sizes = self->message->size;
-  self->message->size += NEAPL__SIZES;
+  origin->sizes = (size_t)(at - self->message->data);
+  put_to(self, at + NEAPL__SIZES);
   if (kind == NEAPL__CLASS) write_class(self, index);
   return true;
 }
@@ -372,22 +333,12 @@ void neapL__push_body(writer *self, uint32_t number) {
   lua_pop(L, 2);
 }
 
-static bool write_key(writer *self, int index) {
-  if (lua_type(self->L, index) != LUA_TSTRING) return write_value(self, index);
-  size_t length;
-  const char *string = lua_tolstring(self->L, index, &length);
-  if (length <= NEAPL__KEY_LENGTH)
-    write_short_key(self, string, length);
-  else
-    put_string(self, string, length);
-  return true;
-}
-
 /* Looks at the value itself, not at what is in it. */
-static bool may_cross(lua_State *L, int index) {
+static bool may_cross(const writer *self, int index) {
+  lua_State *L = self->L;
   switch (lua_type(L, index)) {
   case LUA_TFUNCTION: return !lua_iscfunction(L, index);
-  case LUA_TUSERDATA: return crossing_of(L, index) != NULL;
+  case LUA_TUSERDATA: return !self->message->is_repeated && crossing_of(L, index);
   case LUA_TLIGHTUSERDATA:
   case LUA_TTHREAD: return false;
   default: return true;
@@ -397,7 +348,7 @@ static bool may_cross(lua_State *L, int index) {
 static bool is_left_out(const writer *self, neapL__table_kind kind, int key) {
   lua_State *L = self->L;
   if (kind != NEAPL__ERROR && kind != NEAPL__CANCELLED) return false;
-  if (!may_cross(L, key) || !may_cross(L, key + 1)) return true;
+  if (!may_cross(self, key) || !may_cross(self, key + 1)) return true;
   return kind == NEAPL__CANCELLED && lua_type(L, key) == LUA_TSTRING &&
          strcmp(lua_tostring(L, key), "scope") == 0;
 }
@@ -418,10 +369,10 @@ static bool write_field(writer *self, sizes *count, int key) {
       return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
     }
     count->is_listing = false;
-    put_tag(self, NEAPL__TAG_END);
+    write_tag(self, NEAPL__TAG_END);
   }
   count->fields++;
-  if (!write_key(self, key)) return neapL__refuse_field(self, key, true);
+  if (!write_value(self, key)) return neapL__refuse_field(self, key, true);
   return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
 }
 
@@ -431,8 +382,8 @@ static bool write_fields(writer *self, neapL__table_kind kind) {
   sizes count = {.is_listing = true};
   for (lua_pushnil(L); lua_next(L, table); lua_settop(L, table + 1))
     if (!is_left_out(self, kind, table + 1) && !write_field(self, &count, table + 1)) return false;
-  if (count.is_listing) put_tag(self, NEAPL__TAG_END);
-  put_tag(self, NEAPL__TAG_END);
+  if (count.is_listing) write_tag(self, NEAPL__TAG_END);
+  write_tag(self, NEAPL__TAG_END);
   char *place = self->message->data + self->scratch->origins[self->owner - 1].sizes;
   memcpy(place, &count.list, sizeof count.list);
   memcpy(place + sizeof count.list, &count.fields, sizeof count.fields);
@@ -445,9 +396,9 @@ static bool write_fields(writer *self, neapL__table_kind kind) {
 static bool write_value(writer *self, int index) {
   lua_State *L = self->L;
   switch (lua_type(L, index)) {
-  case LUA_TNIL: put_tag(self, NEAPL__TAG_NIL); return true;
+  case LUA_TNIL: write_tag(self, NEAPL__TAG_NIL); return true;
   case LUA_TBOOLEAN:
-    put_tag(self, lua_toboolean(L, index) ? NEAPL__TAG_TRUE : NEAPL__TAG_FALSE);
+    write_tag(self, lua_toboolean(L, index) ? NEAPL__TAG_TRUE : NEAPL__TAG_FALSE);
     return true;
   case LUA_TNUMBER: return write_number(self, index);
   case LUA_TSTRING: return write_string(self, index);

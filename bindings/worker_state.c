@@ -13,7 +13,7 @@ typedef struct worker {
   neapL__interruption interruption;
   lua_State *L;
   neapL__state *state;
-  neapL__origin *origin; /* of the last job: its paths are set */
+  neapL__origin *origin; /* whose paths it has now */
   int signal;
   int environment_ref; /* the metatable of environments */
   int created_ref;     /* list of the globals that were created since the last job */
@@ -22,51 +22,42 @@ typedef struct worker {
 
 /* ---- What a state begins with ---------------------------------------------------------------- */
 
-static char *copy_field(lua_State *L, const char *name) {
-  lua_getfield(L, -1, name);
-  const char *text = lua_tostring(L, -1);
-  char *copy = text ? strdup(text) : NULL;
-  lua_pop(L, 1);
-  return copy;
-}
-
-/* Whether a field of the table on top is still what was copied. */
-static bool has_field(lua_State *L, const char *name, const char *copy) {
-  lua_getfield(L, -1, name);
-  const char *text = lua_tostring(L, -1);
-  bool is_it = text && copy ? strcmp(text, copy) == 0 : text == copy;
-  lua_pop(L, 1);
-  return is_it;
-}
-
-static bool has_paths(lua_State *L, const neapL__origin *origin) {
-  return has_field(L, "path", origin->path) && has_field(L, "cpath", origin->cpath);
-}
-
-/* The table `package` is on top. */
-static neapL__origin *new_origin(lua_State *L, neapL__state *state) {
+static neapL__origin *new_origin(lua_State *L, neapL__state *state, const char *path,
+                                 const char *cpath) {
   bool must_fail = neap__memory_must_fail(&state->loop->memory);
   neapL__origin *origin = must_fail ? NULL : calloc(1, sizeof *origin);
-  if (!origin) neapL__raise_memory(L);
+  if (!origin) {
+    neapL__raise_memory(L);
+    return NULL;
+  }
   atomic_init(&origin->refs, 1);
   origin->signal = neapL__interruption_signal();
-  origin->path = copy_field(L, "path");
-  origin->cpath = copy_field(L, "cpath");
-  if (has_paths(L, origin)) return origin;
-  neapL__origin_unref(origin);
-  neapL__raise_memory(L);
-  return NULL;
+  origin->path = strdup(path);
+  origin->cpath = strdup(cpath);
+  return origin;
+}
+
+static bool is_up_to_date(const neapL__origin *origin, const char *path, const char *cpath) {
+  return origin && origin->path && origin->cpath && strcmp(origin->path, path) == 0 &&
+         strcmp(origin->cpath, cpath) == 0;
+}
+
+/* Pushes a field of `package`; "" without that library. */
+static const char *push_package_field(lua_State *L, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) lua_getfield(L, -1, name);
+  return lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
 }
 
 neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state) {
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  if (!lua_istable(L, -1)) luaL_error(L, "workers need the library 'package'");
-  if (!state->origin || !has_paths(L, state->origin)) {
-    neapL__origin *origin = new_origin(L, state);
+  int top = lua_gettop(L);
+  const char *path = push_package_field(L, "path"), *cpath = push_package_field(L, "cpath");
+  if (!is_up_to_date(state->origin, path, cpath)) {
+    neapL__origin *origin = new_origin(L, state, path, cpath);
     neapL__origin_unref(state->origin);
     state->origin = origin;
   }
-  lua_pop(L, 1);
+  lua_settop(L, top);
   return state->origin;
 }
 
@@ -162,6 +153,20 @@ static void open_globals(lua_State *L, worker *self) {
 
 /* ---- Making and closing ---------------------------------------------------------------------- */
 
+static void set_path(lua_State *L, const char *name, const char *path) {
+  if (!path) return;
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, name);
+}
+
+static void set_paths(lua_State *L, const neapL__origin *origin) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, LUA_LOADLIBNAME);
+  set_path(L, "path", origin->path);
+  set_path(L, "cpath", origin->cpath);
+  lua_pop(L, 2);
+}
+
 /* The C module is this one, wherever it came from: linked into the host, or a file. */
 static void open_modules(lua_State *L) {
   luaL_openlibs(L);
@@ -184,11 +189,11 @@ static int open_protected(lua_State *L) {
 static void close_state(worker *self) {
   self->interruption.state = NULL;
   if (self->L) lua_close(self->L);
+  neapL__origin_unref(self->origin);
+  self->origin = NULL;
   self->L = NULL;
   self->state = NULL;
   self->created = 0;
-  neapL__origin_unref(self->origin);
-  self->origin = NULL;
 }
 
 static bool open_state(worker *self) {
@@ -221,23 +226,6 @@ static worker *worker_of(neap__pool_thread *thread, const neapL__origin *origin)
   return open_state(thread->local) ? thread->local : NULL;
 }
 
-static void set_path(lua_State *L, const char *name, const char *path) {
-  lua_pushstring(L, path);
-  lua_setfield(L, -2, name);
-}
-
-/* What is found where the job comes from is found here. */
-static void set_paths(lua_State *L, worker *self, neapL__origin *origin) {
-  if (self->origin == origin) return;
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_getfield(L, -1, LUA_LOADLIBNAME);
-  set_path(L, "path", origin->path);
-  set_path(L, "cpath", origin->cpath);
-  lua_pop(L, 2);
-  neapL__origin_unref(self->origin);
-  self->origin = neapL__origin_ref(origin);
-}
-
 /* ---- Running a job --------------------------------------------------------------------------- */
 
 typedef struct job_call {
@@ -248,7 +236,7 @@ typedef struct job_call {
 } job_call;
 
 /* The frame of `run_protected`. */
-enum { JOB_ENVIRONMENT = 1, JOB_HANDLER, JOB_FIRST };
+enum { JOB_ENVIRONMENT = 1, JOB_HANDLER, JOB_FUNCTION, JOB_FIRST };
 
 static bool is_callable(lua_State *L, int index) {
   if (lua_isfunction(L, index)) return true;
@@ -365,20 +353,31 @@ static int call_interruptible(lua_State *L, const job_call *call, int n) {
   return status;
 }
 
+/* The paths are those of the state that has made the job. */
+static void follow_origin(lua_State *L, worker *self, neapL__origin *origin) {
+  if (self->origin == origin) return;
+  set_paths(L, origin);
+  neapL__origin_unref(self->origin);
+  self->origin = neapL__origin_ref(origin);
+}
+
 /* (job_call). Raises when out of memory, and where a value could not be made here or not be told. */
 static int run_protected(lua_State *L) {
   job_call *call = lua_touserdata(L, 1);
   worker *self = call->worker;
   lua_settop(L, 0);
-  set_paths(L, self, call->job->origin);
+  follow_origin(L, self, call->job->origin);
   lua_newtable(L);
   neapL__push_ref(L, self->environment_ref);
   lua_setmetatable(L, JOB_ENVIRONMENT);
   lua_pushlightuserdata(L, self);
   lua_pushcclosure(L, take_traceback, 1);
+  lua_pushnil(L);
   lua_pushlightuserdata(L, call->job);
   lua_pushcclosure(L, call_function, 1);
   int n = neapL__message_read(L, self->state, &call->job->call, JOB_ENVIRONMENT);
+  lua_pushvalue(L, JOB_FIRST + 1);
+  lua_replace(L, JOB_FUNCTION);
   int status = call_interruptible(L, call, n);
   if (status == LUA_OK)
     write_results(L, call);
@@ -388,6 +387,7 @@ static int run_protected(lua_State *L) {
     call->code = UV_ECANCELED;
   else
     write_failure(L, call);
+  neapL__function_return(L, self->state, JOB_FUNCTION);
   return 0;
 }
 

@@ -18,7 +18,7 @@ typedef struct neapL__origin {
   char *path, *cpath;
 } neapL__origin;
 
-/* That of `state` as it is now: its paths may have changed. Owner: the state. [-0, +0, m] */
+/* The state's, made anew when package.path has changed. Borrowed. [-0, +0, m] */
 neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state);
 neapL__origin *neapL__origin_ref(neapL__origin *origin);
 void neapL__origin_unref(neapL__origin *origin);

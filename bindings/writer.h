@@ -25,22 +25,12 @@ typedef struct neapL__mark {
   uint64_t value;
 } neapL__mark;
 
-/* A key that was written, and where. `stamp` tells of which message. */
-typedef struct neapL__kept {
-  const char *pointer;
-  uint64_t stamp;
-  size_t offset; /* of its bytes */
-  uint8_t length, place;
-} neapL__kept;
-
 /* Kept by the state from message to message, unless it has grown large. */
 typedef struct neapL__scratch {
   neapL__mark *marks; /* open addressing; the number of places is a power of 2 */
   size_t mark_places, mark_count;
   neapL__origin *origins; /* by number - 1 */
   size_t origin_capacity;
-  uint64_t stamp;
-  neapL__kept kept[NEAPL__KEYS];
 } neapL__scratch;
 
 /* The first objects have places on the stack, from `few` + 1 on; `list` is the index of the table of the

@@ -80,6 +80,8 @@ local M = {
 
   -- threads
   worker = require "neap.worker",
+  parallel = require "neap.parallel",
+  serve_cores = require "neap.cores".serve_cores,
 
   -- I/O
   fs = require "neap.fs",
