@@ -175,6 +175,8 @@ local objects = {
   ThreadChannel = { "thread-channel", "ThreadChannel", function()
     return neap.worker.channel()
   end },
+  Pool = { "worker", "Pool", function() return neap.worker.pool(1) end },
+  Counters = { "worker", "neap.worker.counters", function() return neap.worker.counters(1) end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },
   Permit = { "sync", "Permit", function() return await(neap.semaphore(1):acquire()) end },
   Mutex = { "sync", "Mutex", function() return neap.mutex() end },
@@ -218,6 +220,7 @@ local modules = {
   process = neap.process,
   stdio = neap.stdio,
   parallel = neap.parallel,
+  worker = neap.worker,
   testing = testing,
 }
 

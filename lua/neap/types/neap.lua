@@ -17,6 +17,7 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field parallel neap.parallel
+---@field worker neap.worker
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -1536,6 +1537,113 @@ function Conn:set_keepalive(on, seconds) end
 ---@return integer # the descriptor; it stays the connection's
 ---@nodiscard
 function Conn:fd() end
+
+-- workers -----------------------------------------------------------------------------------------
+
+---@class neap.worker
+local worker = {}
+
+---Runs a function on another thread: a Task of its results. It gets copies of the arguments and of its
+---upvalues.
+---@param fn (fun(...): ...) | string a function of Lua, or "module.function", which is required there
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function worker.run(fn, ...) end
+
+---What is as neap.worker, but runs jobs in another way.
+---@param opts neap.WorkerOptions
+---@return { run: fun(fn: (fun(...): ...) | string, ...): neap.Task }
+---@nodiscard
+function worker.with(opts) end
+
+---@class neap.WorkerOptions
+---@field pool? neap.Pool where they run
+---@field loop? boolean they may await
+---@field abandon? boolean a cancelled one is left to itself instead of waited for
+
+---A pool of threads of its own.
+---@param size integer how many threads at most
+---@return neap.Pool
+---@nodiscard
+function worker.pool(size) end
+
+---How many threads a pool has at most; nil: the one that all jobs share that name none.
+---@param pool? neap.Pool
+---@return integer
+function worker.size(pool) end
+
+---Integers that threads share.
+---@param n integer how many
+---@return neap.Counters
+---@nodiscard
+function worker.counters(n) end
+
+---A channel between threads.
+---@param capacity? integer of items that are buffered; nil, math.huge: any number
+---@return neap.ThreadChannel
+---@nodiscard
+function worker.channel(capacity) end
+
+---@class neap.Pool
+local Pool = {}
+
+---The same as worker.run, on a thread of this pool.
+---@param fn (fun(...): ...) | string
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function Pool:run(fn, ...) end
+
+---How many threads it has at most.
+---@return integer
+function Pool:size() end
+
+---Takes no more jobs; its threads end when those that it has have ended.
+---@return neap.Task done then
+function Pool:close() end
+
+---@class neap.Counters
+---@operator len: integer
+local Counters = {}
+
+---@param i integer
+---@return integer
+function Counters:get(i) end
+
+---@param i integer
+---@param value integer
+function Counters:set(i, value) end
+
+---Adds, and wraps around as integers do.
+---@param i integer
+---@param n? integer default: 1
+---@return integer value the new one
+function Counters:add(i, n) end
+
+---@param i integer
+---@param value integer
+---@return integer former
+function Counters:exchange(i, value) end
+
+---Sets it if it is the comparand.
+---@param i integer
+---@param value integer
+---@param comparand integer
+---@return integer former
+function Counters:compare_exchange(i, value, comparand) end
+
+---Makes it the smaller of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer smaller
+function Counters:min(i, value) end
+
+---Makes it the greater of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer greater
+function Counters:max(i, value) end
 
 -- parallel loops ----------------------------------------------------------------------------------
 
