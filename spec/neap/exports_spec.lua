@@ -170,6 +170,7 @@ local objects = {
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
   Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
+  Buffer = { "buffer", "Buffer", function() return neap.buffer(1) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
   ThreadChannel = { "thread-channel", "ThreadChannel", function()
     return neap.worker.channel()
