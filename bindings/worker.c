@@ -54,7 +54,10 @@ static neapL__job *push_job(lua_State *L, neapL__state *state) {
   neapL__set_meta(L, -1, &state->job_meta);
   neapL__origin *origin = neapL__origin_now(L, state);
   neapL__job *job = neap__memory_must_fail(&state->loop->memory) ? NULL : calloc(1, sizeof *job);
-  if (!job) neapL__raise_memory(L);
+  if (!job) {
+    neapL__raise_memory(L);
+    return NULL;
+  }
   job->origin = neapL__origin_ref(origin);
   box->object.core = job;
   return job;
