@@ -131,3 +131,22 @@ describe("a job with a loop", function()
     end
   end))
 end)
+
+describe("a job that cannot be interrupted", function()
+  it("does not keep a run that has given its background the grace", h.plain(function(context)
+    local ended = os.tmpname()
+    os.remove(ended)
+    local job = ("while ! [ -e %s ]; do sleep 0.01; done; rm %s"):format(ended, ended)
+    neap.run({ grace = 0.02 }, function()
+      neap.background(function() neap.await(neap.worker.run(function() os.execute(job) end)) end)
+      neap.await(neap.sleep(0.02))
+    end)
+    assert.is_true(#context:take_warnings() > 0)
+    assert.equal(7, neap.run(function() return neap.await(neap.completed(7)) end))
+    io.open(ended, "w"):close()
+    neap.run(function() neap.await(neap.worker.run(function() end)) end)
+    while require("neap.core").stats().operations > 0 do
+      neap.run(function() neap.await(neap.sleep(0.01)) end)
+    end
+  end))
+end)
