@@ -81,6 +81,7 @@ local M = {
   -- I/O
   fs = require "neap.fs",
   net = require "neap.net",
+  tls = require "neap.tls",
   dns = require "neap.dns",
   signal = require "neap.signal",
   process = require "neap.process",
