@@ -97,9 +97,12 @@ static int cut_off(neap__filter *filter) {
     return neap__tls_fail_with(self, "handshake",
                                "the peer closed the connection in the middle of the handshake");
   if (self->context->takes_truncated) return UV_EOF;
-  return neap__tls_fail_with(self, "read",
-                             "truncated: the connection ended without the end of its TLS "
-                             "(close_notify); what was read may not be all");
+  int code = neap__tls_fail_with(self, "read",
+                                 "truncated: the connection ended without the end of its TLS "
+                                 "(close_notify); what was read may not be all");
+  filter->cut = filter->error;
+  filter->error = (neap_error){0};
+  return code;
 }
 
 static int write_plain(neap__filter *filter, const char *bytes, size_t n) {

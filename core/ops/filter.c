@@ -7,6 +7,9 @@ enum {
   SMALL_PIECE = 16 * 1024 /* pieces of a write are put together up to this size */
 };
 
+static const double patience =
+    5; /* seconds, of a close whose last word has no room in the socket */
+
 static neap__filter *of_handle(const uv_handle_t *handle) {
   return ((neap__stream *)handle->data)->filter;
 }
@@ -63,6 +66,7 @@ bool neap__filter_put(neap__filter *self, const char *bytes, size_t n) {
 
 /* ---- Output ----------------------------------------------------------------------------------- */
 
+static void end_lingering(neap__filter *self);
 static void pump(neap__filter *self);
 static void resume_reading(neap__filter *self);
 
@@ -70,6 +74,7 @@ static void on_flushed(uv_write_t *request, int status) {
   neap__filter *self = NEAP__CONTAINER(request, neap__filter, request);
   neap__stream *stream = self->stream;
   clear(self, &self->flight);
+  if (self->is_lingering) end_lingering(self);
   if (stream->is_closing) return;
   if (status) self->write_code = status;
   ref(stream);
@@ -149,7 +154,8 @@ static void end_input(neap__filter *self, int code) {
   neap__stream *stream = self->stream;
   neap__stream_rest(stream);
   clear(self, &self->input);
-  if (self->error.code) stream->reader.error = &self->error;
+  if (self->error.code || self->cut.code)
+    stream->reader.error = self->error.code ? &self->error : &self->cut;
   neap__reader_ended(&stream->reader, "read", code);
 }
 
@@ -393,6 +399,8 @@ int neap__filter_attach(neap__filter *self, neap__stream *stream) {
   return 0;
 }
 
+static void on_patience_over(neap__timer *timer);
+
 /* With a write under way it is no orderly end, and what is with libuv would be cut. */
 static bool can_tell(const neap__filter *self) {
   bool is_idle = neap__list_is_empty(&self->stream->writers) && !left(&self->output) &&
@@ -400,13 +408,38 @@ static bool can_tell(const neap__filter *self) {
   return is_idle && self->is_ready && !self->has_ended && !self->error.code;
 }
 
-void neap__filter_close(neap__filter *self, bool is_orderly) {
+/* The last write has filled the socket: without some patience the end would look like a cut. */
+static bool linger(neap__filter *self) {
+  neap_loop *loop = self->stream->loop;
+  if (loop->is_closing || launch(self)) return false;
+  self->patience.fire = on_patience_over;
+  self->is_lingering = !neap__loop_arm(loop, &self->patience, neap__loop_now(loop) + patience);
+  return self->is_lingering;
+}
+
+static void end_lingering(neap__filter *self) {
+  self->is_lingering = false;
+  neap__timer_disarm(&self->stream->loop->timers, &self->patience);
+  neap__stream_finish(self->stream);
+}
+
+static void on_patience_over(neap__timer *timer) {
+  end_lingering(NEAP__CONTAINER(timer, neap__filter, patience));
+}
+
+void neap__filter_hurry(neap__filter *self) {
+  if (self->is_lingering) end_lingering(self);
+}
+
+bool neap__filter_close(neap__filter *self, bool is_orderly) {
+  bool is_waiting = false;
   if (is_orderly && can_tell(self)) {
     self->has_ended = true;
     self->kind->end(self);
-    send_output(self);
+    is_waiting = send_output(self) == UV_EAGAIN && linger(self);
   }
   neap__op_end_all(&self->waiting, NEAP_ECLOSED);
+  return is_waiting;
 }
 
 void neap__filter_free(neap__filter *self) {

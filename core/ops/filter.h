@@ -20,7 +20,8 @@ typedef struct neap__filter_kind {
    * said that no more comes. Other negative codes: it has failed for good, self->error says why. The first
    * call comes before anything has arrived: the filter may begin to speak. */
   ssize_t (*read)(neap__filter *self, char *place, size_t size);
-  /* The socket has ended and the peer has not said so: UV_EOF, or an error as above. */
+  /* The socket has ended and the peer has not said so: UV_EOF; or an error, with self->cut of reads alone, or
+   * with self->error as above. */
   int (*cut)(neap__filter *self);
   /* Makes of all `n` plain bytes, NEAP__FILTER_CHUNK at most, what is sent (neap__filter_put). 0, or an error
    * as above. Only called when it is ready. */
@@ -47,6 +48,7 @@ struct neap__filter {
   const neap__filter_kind *kind;
   neap__stream *stream;
   neap_error error;   /* why it has failed; code 0: it has not. What it points to is the filter's */
+  neap_error cut;     /* why its input has ended without the peer saying so; writes may go on */
   bool is_ready;      /* set by the kind: writes may go on */
   neap__list waiting; /* operations that wait until it is ready, or has failed */
   neap__portion
@@ -54,9 +56,11 @@ struct neap__filter {
   neap__portion output; /* is to be sent */
   neap__portion flight; /* is with libuv */
   uv_write_t request;
-  int write_code;  /* of the socket: no more can be sent */
-  bool has_ended;  /* kind->end was called */
-  bool is_choked;  /* nothing is read until the output has gone */
+  int write_code;    /* of the socket: no more can be sent */
+  bool has_ended;    /* kind->end was called */
+  bool is_choked;    /* nothing is read until the output has gone */
+  bool is_lingering; /* the stream closes when the output has gone, or `patience` is over */
+  neap__timer patience;
   bool is_private; /* nobody has the stream before it is ready: it closes when that fails */
 };
 
@@ -107,8 +111,11 @@ int neap__filter_send(neap__write *self);
 /* The end of the writes. True: it is on its way, and the output has gone; false: later, or *code. */
 bool neap__filter_shut(neap__filter *self, int *code);
 
-/* The stream begins to close: tells the peer, if that can be done on the spot and `is_orderly`. */
-void neap__filter_close(neap__filter *self, bool is_orderly);
+/* The stream begins to close: tells the peer if `is_orderly`, and nothing stands in the way. True: the socket
+ * has no room for that now, and neap__stream_finish is called when it has gone, or after some seconds. */
+bool neap__filter_close(neap__filter *self, bool is_orderly);
+/* It need not wait any more. */
+void neap__filter_hurry(neap__filter *self);
 
 /* The memory of the stream goes. */
 void neap__filter_free(neap__filter *self);

@@ -113,7 +113,9 @@ static const neap__source source = {pull, stop_reading, unref_reader};
 /* ---- The stream itself ---------------------------------------------------------------------- */
 
 static void close_resource(neap__resource *resource) {
-  neap__stream_close(NEAP__CONTAINER(resource, neap__stream, resource));
+  neap__stream *stream = NEAP__CONTAINER(resource, neap__stream, resource);
+  if (stream->is_closing) neap__filter_hurry(stream->filter);
+  neap__stream_close(stream);
 }
 
 /* Writing to a socket whose peer has gone would kill the process. The error of the write says it all,
@@ -212,21 +214,30 @@ static void fail_writers(neap__stream *stream) {
   neap__op_end_all(&stream->writers, NEAP_ECLOSED);
 }
 
-/* What both ways to close begin with; the caller closes the handle and drops the reference. */
-static void begin_close(neap__stream *stream, bool is_orderly) {
+/* What both ways to close begin with; the caller closes the handle and drops the reference. True: not now,
+ * the filter does. */
+static bool begin_close(neap__stream *stream, bool is_orderly) {
   ref(stream);
   stream->is_closing = true;
-  if (stream->filter) neap__filter_close(stream->filter, is_orderly);
-  neap__list_unlink(&stream->resource.link);
+  bool is_lingering = stream->filter && neap__filter_close(stream->filter, is_orderly);
+  if (is_lingering)
+    neap__stream_rest(stream);
+  else
+    neap__list_unlink(&stream->resource.link);
   neap__reader_close(&stream->reader);
   fail_writers(stream);
   if (stream->closing) stream->closing(stream);
+  return is_lingering;
+}
+
+void neap__stream_finish(neap__stream *stream) {
+  neap__list_unlink(&stream->resource.link);
+  uv_close(&stream->uv.handle, on_closed);
 }
 
 void neap__stream_close(neap__stream *stream) {
   if (stream->is_closing) return;
-  begin_close(stream, true);
-  uv_close(&stream->uv.handle, on_closed);
+  if (!begin_close(stream, true)) neap__stream_finish(stream);
   neap__stream_unref(stream);
 }
 

@@ -103,6 +103,8 @@ int neap__stream_listen(neap__stream *stream, uv_alloc_cb on_allocate, uv_read_c
 void neap__stream_rest(neap__stream *stream);
 /* Whether what libuv could read now is left in the socket, until the task that was served has run. */
 bool neap__stream_skips(neap__stream *stream);
+/* It closes now: the filter has said its last word. */
+void neap__stream_finish(neap__stream *stream);
 /* Works off the writes until one has to wait. */
 void neap__stream_pump(neap__stream *stream);
 /* `n` bytes of it have been taken. */

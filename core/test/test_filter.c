@@ -2,11 +2,13 @@
 
 #include "ops/filter.h"
 
+#include <sys/socket.h>
+
 /* A filter for tests. Both ends greet with one byte and are ready when they have got that of the other.
  * Then come frames: a length of two bytes, and that many bytes with all bits turned. A frame of no bytes is
  * the end; one of ASKS bytes has no bytes either and asks for an answer of ANSWER bytes of noise (frames of
  * NOISE and one byte). */
-enum { GREETING = '!', ASKS = 0xffff, NOISE = 0xfffe, ANSWER = 600 };
+enum { GREETING = '!', ASKS = 0xffff, NOISE = 0xfefe, ANSWER = 600 };
 
 typedef struct turner {
   neap__filter filter;
@@ -62,7 +64,7 @@ static ssize_t read_head(neap__filter *filter) {
   size_t n = (size_t)self->head[0] << 8 | self->head[1];
   if (n == 0) return UV_EOF;
   if (n == ASKS && !answer(filter)) return fail_turner(filter, "no memory");
-  if (n < NOISE) self->rest = n;
+  if (n < NOISE) self->rest = n; /* of noise there is nothing more */
   return 1;
 }
 
@@ -79,7 +81,11 @@ static ssize_t read_turned(neap__filter *filter, char *place, size_t size) {
 }
 
 static int cut_turner(neap__filter *filter) {
-  return (int)fail_turner(filter, "truncated");
+  fail_turner(filter, "truncated");
+  if (!filter->is_ready) return NEAP_ETLS;
+  filter->cut = filter->error;
+  filter->error.code = 0;
+  return NEAP_ETLS;
 }
 
 static int write_turned(neap__filter *filter, const char *bytes, size_t n) {
@@ -314,6 +320,7 @@ TEST(an_end_that_was_not_told_is_what_the_filter_says) {
   CHECK(finish(start_shutdown(w.client)) == NEAP_DONE);
   CHECK(read_fails(w.peer, "truncated"));
   CHECK(read_fails(w.peer, "truncated"));
+  CHECK(finish(start_text(w.peer, "the other direction")) == NEAP_DONE);
   close_wire(&w);
 }
 
@@ -532,6 +539,53 @@ TEST(pieces_of_a_write_are_put_together) {
   finish_well(&read->op.task);
   CHECK(memcmp(read->data + read->start, "!\0\x0c", 3) == 0);
   neap_task_unref(&read->op.task);
+  close_wire(&w);
+}
+
+/* Fills the client's socket with noise. */
+static void fill_socket(const wire *w) {
+  uv_os_fd_t fd;
+  int least = 1;
+  CHECK(uv_fileno(&w->client->uv.handle, &fd) == 0);
+  CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) == 0);
+  while (send(fd, "\xfe\xfe", 2, MSG_DONTWAIT | MSG_NOSIGNAL) == 2)
+    ;
+}
+
+TEST(a_close_has_patience_while_its_last_word_has_no_room) {
+  wire w;
+  open_turned(&w);
+  fill_socket(&w);
+  neap__stream_close(w.client);
+  CHECK(w.client->filter->is_lingering);
+  CHECK(finish(&start_write(w.client, 1)->op.task) == NEAP_FAILED);
+  neap_task *closing = start_closing(w.client);
+  CHECK(neap_task_status(closing) == NEAP_PENDING);
+  CHECK(reads(w.peer, ""));
+  CHECK(finish(closing) == NEAP_DONE);
+  CHECK(neap_loop_stats(w.loop).timers == 0);
+  close_wire(&w);
+}
+
+TEST(the_patience_of_a_close_ends) {
+  wire w;
+  open_turned(&w);
+  fill_socket(&w);
+  w.bench.clock.time = 100;
+  neap_loop_set_clock(w.loop, &w.bench.clock.clock);
+  neap__stream_rest(w.peer); /* it does not read */
+  neap__stream_close(w.client);
+  CHECK(finish(start_closing(w.client)) == NEAP_DONE);
+  CHECK(neap_loop_now(w.loop) == 105);
+  close_wire(&w);
+}
+
+TEST(a_close_that_has_patience_ends_with_the_loop) {
+  wire w;
+  open_turned(&w);
+  fill_socket(&w);
+  neap__stream_close(w.client);
+  CHECK(w.client->filter->is_lingering);
   close_wire(&w);
 }
 
