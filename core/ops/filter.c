@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
   SMALL_PIECE = 16 * 1024 /* pieces of a write are put together up to this size */
@@ -431,9 +432,23 @@ void neap__filter_hurry(neap__filter *self) {
   if (self->is_lingering) end_lingering(self);
 }
 
+/* A socket that closes with something unread resets the connection, and what was written is lost. What a
+ * peer has sent for the filter alone, such as tickets of TLS, nobody knows to read. */
+static void discard_arrived(const neap__filter *self) {
+  neap_loop *loop = self->stream->loop;
+  uv_os_fd_t fd;
+  char *block = neap__block_take(loop);
+  if (!block) return;
+  if (uv_fileno(&self->stream->uv.handle, &fd) == 0)
+    while (recv(fd, block, NEAP__BLOCK_SIZE, MSG_DONTWAIT) == NEAP__BLOCK_SIZE)
+      ;
+  neap__block_give(loop, block, NEAP__BLOCK_SIZE);
+}
+
 bool neap__filter_close(neap__filter *self, bool is_orderly) {
   bool is_waiting = false;
   if (is_orderly && can_tell(self)) {
+    discard_arrived(self);
     self->has_ended = true;
     self->kind->end(self);
     is_waiting = send_output(self) == UV_EAGAIN && linger(self);

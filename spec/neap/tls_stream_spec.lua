@@ -249,21 +249,22 @@ describe("net.connect with TLS", function()
     local listening <close> = await(net.listen("127.0.0.1", 0,
       { tls = { cert = c.good.cert, key = c.good.key } }))
     local host, port = listening:address()
+    local function talk(accepting)
+      local conn <close> = await(net.connect(host, port, { tls = context }))
+      local peer <close> = await(accepting)
+      await(conn:write("hello"))
+      assert(await(peer:read()) == "hello")
+    end
+    -- The other end has no memory: this one sees it go, or waits in vain.
+    local function is_consequence(err)
+      return type(err) == "table" and (err.code == "ETLS" or err.code == "ECONNRESET")
+    end
     h.each_failure(function()
       local accepting = listening:accept()
-      local _ <close> = neap.defer(function()
-        accepting:cancel()
-        local ok, peer = pcall(function() return accepting:status() == "done" and await(accepting) end)
-        if ok and peer then await(peer:close()) end
-      end)
-      local ok, err = pcall(function()
-        local conn <close> = await(net.connect(host, port, { tls = context }))
-        local peer <close> = await(accepting)
-        await(conn:write("hello"))
-        assert(await(peer:read()) == "hello")
-      end)
-      -- The other end has no memory, and this one sees it go.
-      if not ok and err.code ~= "ETLS" and err.code ~= "ECONNRESET" then error(err, 0) end
+      local ok, err = pcall(neap.try_for, 1, talk, accepting)
+      accepting:cancel()
+      if accepting:status() == "done" then await(await(accepting):close()) end
+      if not ok and not is_consequence(err) then error(err, 0) end
     end)
   end))
 end)
@@ -294,10 +295,9 @@ describe("reading through TLS", function()
     assert.is_nil(await(conn:read()))
   end))
 
-  it("gets what a connection wrote that is closed without reading anything", with_pair(
+  it("gets what a connection wrote that is closed without having read the tickets", with_pair(
     function(conn, peer)
       local text = ("x"):rep(200000)
-      await(peer:write("what nobody reads"))
       local writing = conn:write(text)
       local reading = peer:read_all()
       await(writing)
@@ -420,7 +420,8 @@ describe("writing through TLS", function()
 
   it("waits for a slow reader, in bounded memory", with_pair(function(conn, peer)
     local chunk = ("0123456789abcdef"):rep(65536)
-    local before = neap.testing and 0 or collectgarbage("count")
+    collectgarbage()
+    local before = collectgarbage("count")
     local writing = neap.start(function()
       for _ = 1, MUCH // #chunk do await(conn:write(chunk)) end
       await(conn:shutdown())
@@ -588,11 +589,4 @@ describe("the end of the Lua state", function()
     assert.equal("out\n", output)
     assert.same({ "exit", 0 }, { how, code })
   end)
-end)
-
-describe("several Lua states", function()
-  it("have TLS of their own", h.run(function()
-    local first = neap.tls.context(client())
-    assert.not_equal(first, neap.tls.context(client()))
-  end))
 end)
