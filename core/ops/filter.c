@@ -241,6 +241,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   if (n == UV_ENOBUFS && stream->skips) return;
   neap__portion arrived = {buffer->base, 0, n > 0 ? (size_t)n : 0, NEAP__BLOCK_SIZE};
   if (n > 0) {
+    stream->loop->arrivals++;
     stream->was_served = stream->reader.waiting != NULL;
     self->input = arrived;
     advance(self);

@@ -514,10 +514,9 @@ describe("net.serve with TLS", function()
         assert.is_truthy(conn)
       end
       local serving = net.serve(opts, echo)
+      local _ <close> = neap.defer(function() serving:cancel() end)
       while not address do await(neap.yield()) end
       fn(address[1], address[2], errors)
-      serving:cancel()
-      await(neap.settle(serving))
     end)
   end
 
