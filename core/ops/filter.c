@@ -139,9 +139,10 @@ static size_t fill(neap__filter *self, char *place, size_t size, ssize_t *last) 
 static ssize_t read_once(neap__filter *self) {
   neap__reader *reader = &self->stream->reader;
   neap_loop *loop = self->stream->loop;
-  char *block = reader->buffer ? NULL : neap__block_take(loop);
+  bool needs_block = neap__reader_needs_block(reader);
+  char *block = needs_block ? neap__block_take(loop) : NULL;
   size_t size = 0;
-  char *place = block || reader->buffer ? neap__reader_space(reader, block, &size) : NULL;
+  char *place = block || !needs_block ? neap__reader_space(reader, block, &size) : NULL;
   if (!place) return UV_ENOMEM;
   ssize_t last;
   size_t n = fill(self, place, size, &last);

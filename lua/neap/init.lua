@@ -78,7 +78,13 @@ local M = {
   localvar = localvar.localvar,
   progress = progress.progress,
 
+  -- threads
+  worker = require "neap.worker",
+  parallel = require "neap.parallel",
+  serve_cores = require "neap.cores".serve_cores,
+
   -- I/O
+  buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
   tls = require "neap.tls",

@@ -17,6 +17,8 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field tls neap.tls
+---@field parallel neap.parallel
+---@field worker neap.worker
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -143,7 +145,7 @@ function neap.race(fn, ...) end
 function neap.map(list, fn, opts) end
 
 ---The same without results; of an iterator, fn gets all of its values. It is closed at the end.
----@param items any[] | fun(): ... | neap.Channel | neap.Stream | neap.Each
+---@param items any[] | fun(): ... | neap.Channel | neap.ThreadChannel | neap.Stream | neap.Each
 ---@param fn fun(...): ...
 ---@param opts? neap.LoopOptions
 ---@return neap.Task
@@ -282,6 +284,12 @@ function neap.link(token, ...) end
 function neap.with_token(token, fn, ...) end
 
 -- coordination ------------------------------------------------------------------------------------
+
+---Bytes outside of Lua's memory: a string's, immutable, or so many zeros, writable.
+---@param bytes string | integer
+---@return neap.Buffer
+---@nodiscard
+function neap.buffer(bytes) end
 
 ---@class neap.ChannelOptions
 ---@field full? "wait" | "drop_oldest" | "drop_newest" | "drop_write" default "wait"
@@ -583,6 +591,79 @@ local Registration = {}
 ---@return boolean removed true if it was removed before it ran
 function Registration:unregister() end
 
+---A view of a block of bytes. Places are counted from 1; ranges are those of string.sub.
+---@class neap.Buffer
+---@operator len: integer
+local Buffer = {}
+
+---All bytes.
+---@return string
+---@nodiscard
+function Buffer:string() end
+
+---@param i? integer default 1
+---@param j? integer default -1
+---@return string
+---@nodiscard
+function Buffer:sub(i, j) end
+
+---@param i? integer default 1
+---@param j? integer default i
+---@return integer ...
+---@nodiscard
+function Buffer:byte(i, j) end
+
+---Plain: there are no patterns.
+---@param bytes string | number | neap.Buffer
+---@param init? integer default 1
+---@return integer? first
+---@return integer? last
+---@nodiscard
+function Buffer:find(bytes, init) end
+
+---As string.unpack, in place.
+---@param fmt string
+---@param pos? integer default 1
+---@return any ... the values, and the place behind them
+---@nodiscard
+function Buffer:unpack(fmt, pos) end
+
+---Another view of the same bytes.
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer
+---@nodiscard
+function Buffer:slice(i, j) end
+
+---@param pos integer
+---@param bytes string | number | neap.Buffer
+---@return integer # the place behind them
+function Buffer:set(pos, bytes) end
+
+---As string.pack, in place.
+---@param pos integer
+---@param fmt string
+---@param ... any
+---@return integer # the place behind them
+function Buffer:pack(pos, fmt, ...) end
+
+---@param byte integer from 0 to 255
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer # itself
+function Buffer:fill(byte, i, j) end
+
+---Immutable from now on, with all slices of the block; EMISUSE while a read into it is under way.
+---@return neap.Buffer # itself
+function Buffer:freeze() end
+
+---@return boolean
+---@nodiscard
+function Buffer:is_writable() end
+
+---The memory is free when the last slice was closed or collected.
+function Buffer:close() end
+
 ---@class neap.Channel
 ---@operator len: integer
 ---@overload async fun(): ...
@@ -613,6 +694,38 @@ function Channel:try_recv() end
 ---@param err? any
 ---@return boolean closed true the first time
 function Channel:close(err) end
+
+---A channel between Lua states; see neap.worker.channel. Two objects of one channel are equal.
+---@class neap.ThreadChannel
+---@operator len: integer
+---@overload async fun(): ...
+local ThreadChannel = {}
+
+---Done when a copy of the item is in the buffer or with a receiver; ECLOSED.
+---@param ... any the item; what cannot cross is an argument error
+---@return neap.Task
+function ThreadChannel:send(...) end
+
+---A Task of true and the item; of false when the channel is closed and empty.
+---@return neap.Task
+---@nodiscard
+function ThreadChannel:recv() end
+
+---@param ... any the item
+---@return boolean sent
+---@return ("full" | "closed")? why
+function ThreadChannel:try_send(...) end
+
+---True and the item, or false and "empty" or "closed".
+---@return boolean received
+---@return any ...
+---@nodiscard
+function ThreadChannel:try_recv() end
+
+---No more items. With an error, each receiver raises a copy of it when the buffer is empty.
+---@param err? any without userdata in it
+---@return boolean closed true the first time
+function ThreadChannel:close(err) end
 
 ---@class neap.Semaphore
 local Semaphore = {}
@@ -800,7 +913,7 @@ function Signals:close() end
 ---@field gid? integer
 
 ---@class neap.process.RunOptions: neap.process.SpawnOptions
----@field input? string
+---@field input? string | neap.Buffer
 ---@field max_output? integer of stdout and stderr each, default 64 MiB
 ---@field check? boolean a code that is not 0 raises EEXIT
 
@@ -883,14 +996,14 @@ function fs.read_file(path) end
 
 ---Creates or replaces.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, atomic?: boolean, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.write_file(path, data, opts) end
 
 ---Creates, or writes behind what is there.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.append_file(path, data, opts) end
@@ -1125,6 +1238,14 @@ function File:read_line(max) end
 ---@nodiscard
 function File:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function File:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
@@ -1137,12 +1258,21 @@ function File:lines(max) end
 ---@nodiscard
 function File:read_at(position, n) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write(...) end
 
+---At a place of its own in the file, put into the Buffer.
 ---@param position integer
----@param ... string | number
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer default up to the end of the Buffer
+---@return neap.Task # of the number of bytes, fewer at the end; of nil there
+---@nodiscard
+function File:read_at_into(position, buf, pos, n) end
+
+---@param position integer
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write_at(position, ...) end
 
@@ -1255,7 +1385,7 @@ function net.udp(opts) end
 local Udp = {}
 
 ---One datagram; without host and port to where the socket is connected.
----@param data string
+---@param data string | number | neap.Buffer
 ---@param host? string address or name
 ---@param port? integer
 ---@return neap.Task # of the number of bytes
@@ -1363,12 +1493,20 @@ function Conn:read_line(max) end
 ---@nodiscard
 function Conn:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function Conn:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
 function Conn:lines(max) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function Conn:write(...) end
 
@@ -1484,6 +1622,214 @@ local tls = {}
 ---@return neap.tls.Context
 ---@nodiscard
 function tls.context(opts) end
+-- workers -----------------------------------------------------------------------------------------
+
+---@class neap.worker
+local worker = {}
+
+---Runs a function on another thread: a Task of its results. It gets copies of the arguments and of its
+---upvalues.
+---@param fn (fun(...): ...) | string a function of Lua, or "module.function", which is required there
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function worker.run(fn, ...) end
+
+---What is as neap.worker, but runs jobs in another way.
+---@param opts neap.WorkerOptions
+---@return { run: fun(fn: (fun(...): ...) | string, ...): neap.Task }
+---@nodiscard
+function worker.with(opts) end
+
+---@class neap.WorkerOptions
+---@field pool? neap.Pool where they run
+---@field loop? boolean they may await
+---@field abandon? boolean a cancelled one is left to itself instead of waited for
+
+---A pool of threads of its own.
+---@param size integer how many threads at most
+---@return neap.Pool
+---@nodiscard
+function worker.pool(size) end
+
+---How many threads a pool has at most; nil: the one that all jobs share that name none.
+---@param pool? neap.Pool
+---@return integer
+function worker.size(pool) end
+
+---Integers that threads share.
+---@param n integer how many
+---@return neap.Counters
+---@nodiscard
+function worker.counters(n) end
+
+---A channel between threads.
+---@param capacity? integer of items that are buffered; nil, math.huge: any number
+---@return neap.ThreadChannel
+---@nodiscard
+function worker.channel(capacity) end
+
+---@class neap.Pool
+local Pool = {}
+
+---The same as worker.run, on a thread of this pool.
+---@param fn (fun(...): ...) | string
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function Pool:run(fn, ...) end
+
+---How many threads it has at most.
+---@return integer
+function Pool:size() end
+
+---Takes no more jobs; its threads end when those that it has have ended.
+---@return neap.Task done then
+function Pool:close() end
+
+---@class neap.Counters
+---@operator len: integer
+local Counters = {}
+
+---@param i integer
+---@return integer
+function Counters:get(i) end
+
+---@param i integer
+---@param value integer
+function Counters:set(i, value) end
+
+---Adds, and wraps around as integers do.
+---@param i integer
+---@param n? integer default: 1
+---@return integer value the new one
+function Counters:add(i, n) end
+
+---@param i integer
+---@param value integer
+---@return integer former
+function Counters:exchange(i, value) end
+
+---Sets it if it is the comparand.
+---@param i integer
+---@param value integer
+---@param comparand integer
+---@return integer former
+function Counters:compare_exchange(i, value, comparand) end
+
+---Makes it the smaller of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer smaller
+function Counters:min(i, value) end
+
+---Makes it the greater of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer greater
+function Counters:max(i, value) end
+
+-- parallel loops ----------------------------------------------------------------------------------
+
+---@class neap.ParallelOptions
+---@field workers? integer how many jobs share the loop; default: the threads of the pool
+---@field chunk? integer indices or items that a worker takes at a time
+---@field pool? neap.Pool
+---@field combine? fun(a: any, b: any): any of reduce
+
+---@class neap.parallel
+local parallel = {}
+
+---Calls fn(i, loop) on other threads for each i from lo to hi, once, in no certain order.
+---@param lo integer
+---@param hi integer
+---@param fn fun(i: integer, loop: neap.ParallelLoop)
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { completed: boolean, lowest_break: integer? }
+function parallel.range(lo, hi, fn, opts) end
+
+---The first results of fn(item, index), in the order of the list, with n.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { n: integer, [integer]: any }
+---@nodiscard
+function parallel.map(list, fn, opts) end
+
+---Folds the list chunk by chunk, from left to right; fn must be associative.
+---@param list any[]
+---@param fn fun(result: any, item: any): any
+---@param init any
+---@param opts? neap.ParallelOptions with combine, where results and items are of two kinds
+---@return neap.Task
+---@nodiscard
+function parallel.reduce(list, fn, init, opts) end
+
+---Runs the functions at the same time: their first results, with n.
+---@param ... fun(): any
+---@return neap.Task # of { n: integer, [integer]: any }
+function parallel.invoke(...) end
+
+---@class neap.ParallelLoop
+local ParallelLoop = {}
+
+---Nothing above this index is begun any more; all below it run.
+function ParallelLoop:break_() end
+
+---Nothing is begun any more.
+function ParallelLoop:stop() end
+
+---Whether this call might as well return.
+---@return boolean
+---@nodiscard
+function ParallelLoop:should_exit() end
+
+-- servers on all processors -----------------------------------------------------------------------
+
+---@class neap.CoresOptions: neap.ServeOptions
+---@field module string the name of a module that each worker requires
+---@field workers? integer default: one for each processor
+---@field on_listen? fun(cores: neap.Cores) called once, when all workers listen
+---@field on_error? fun(err: any, number: integer) an error of a handler, and the number of its worker
+
+---Serves on all processors: each worker is a thread with a loop and a Lua state, and listens to the same port.
+---@param opts neap.CoresOptions
+---@return neap.Task ends when it is cancelled
+function neap.serve_cores(opts) end
+
+---@class neap.CoreCounts
+---@field connections integer so far
+---@field open integer
+---@field errors integer of handlers
+---@field requests integer
+---@field memory integer bytes of its Lua state when it was last looked at
+
+---@class neap.Cores
+local Cores = {}
+
+---Where it listens.
+---@return string host
+---@return integer port
+---@nodiscard
+function Cores:address() end
+
+---How many workers there are.
+---@return integer
+---@nodiscard
+function Cores:workers() end
+
+---What each worker has done so far, and all of them together.
+---@return { [integer]: neap.CoreCounts, total: neap.CoreCounts }
+---@nodiscard
+function Cores:stats() end
+
+---@class neap.CoreStats
+local CoreStats = {}
+
+---Adds to one of this worker's counters.
+---@param name "connections"|"open"|"errors"|"requests"
+---@param n? integer default 1
+function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
