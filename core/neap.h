@@ -63,7 +63,8 @@ typedef struct neap_work neap_work;
   X(EDEADLOCK, -5003, "nothing can wake the tasks that are waiting")                               \
   X(ECLOSED, -5004, "it is closed")                                                                \
   X(EDEPTH, -5005, "nested too deeply")                                                            \
-  X(ETOOLARGE, -5006, "it is longer than allowed")
+  X(ETOOLARGE, -5006, "it is longer than allowed")                                                 \
+  X(ETLS, -5007, "the TLS connection failed")
 
 enum neap_error_code {
 #define NEAP_X(name, number, message) NEAP_##name = (number),

@@ -87,6 +87,7 @@ local M = {
   buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
+  tls = require "neap.tls",
   dns = require "neap.dns",
   signal = require "neap.signal",
   process = require "neap.process",

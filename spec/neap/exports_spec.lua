@@ -219,6 +219,7 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  tls = neap.tls,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,

@@ -16,6 +16,7 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field tls neap.tls
 ---@field parallel neap.parallel
 ---@field worker neap.worker
 local neap = {}
@@ -1322,6 +1323,7 @@ local net = {}
 ---@field keepalive? integer seconds of silence before the first probe; default 0: none
 ---@field local_host? string address to connect from
 ---@field local_port? integer
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions
 
 ---@param host string | neap.ConnectOptions name or address; or all in one table
 ---@param port? integer
@@ -1340,6 +1342,7 @@ function net.connect(host, port, opts) end
 ---@field ipv6_only? boolean
 ---@field mode? integer | string permissions of the Unix socket
 ---@field unlink? boolean a Unix socket that nobody listens to any more is replaced
+---@field tls? neap.tls.Context | neap.tls.ServerOptions
 
 ---@param host string | neap.ListenOptions name or address; or all in one table
 ---@param port? integer 0: a free one
@@ -1352,6 +1355,7 @@ function net.listen(host, port, opts) end
 ---@field server? neap.Server one that listens already
 ---@field limit? integer open connections at once, default: no limit
 ---@field grace? number seconds that open connections have when it ends, default 5
+---@field handshake_timeout? number seconds, of TLS, default 10
 ---@field on_listen? fun(server: neap.Server)
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
 
@@ -1538,6 +1542,86 @@ function Conn:set_keepalive(on, seconds) end
 ---@nodiscard
 function Conn:fd() end
 
+---Goes on with TLS, as a client or, with `server = true`, as a server.
+---@param opts? true | neap.tls.Context | neap.tls.StartOptions
+---@return neap.Task # done after the handshake
+function Conn:start_tls(opts) end
+
+---@return neap.Task # done when reads and writes are protected
+function Conn:handshake() end
+
+---@return boolean
+---@nodiscard
+function Conn:is_tls() end
+
+---@return neap.tls.Info? # nil without TLS, or before its handshake is done
+---@nodiscard
+function Conn:tls() end
+
+---@return string? # resumes the session; nil until the server has given one
+---@nodiscard
+function Conn:tls_session() end
+
+-- neap.tls --------------------------------------------------------------------------------------
+
+---@class neap.tls
+local tls = {}
+
+---What connections share; made by neap.tls.context.
+---@class neap.tls.Context
+
+---@class neap.tls.Certificate
+---@field cert string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+
+---@class neap.tls.Options
+---@field verify? boolean the server's certificate, default true
+---@field ca? string whom to trust, PEM or the path of its file; default: the system's
+---@field ca_path? string a directory
+---@field cert? string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+---@field alpn? string[] application protocols, by preference
+---@field min_version? "1.2" | "1.3"
+---@field max_version? "1.2" | "1.3"
+---@field client_auth? boolean | "optional" a server wants certificates of clients
+---@field sni? table<string, neap.tls.Certificate | neap.tls.Context> of other names of a server
+---@field allow_truncated? boolean an end that was not announced is an ordinary end
+
+---@class neap.tls.ConnectOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+---@field server_name? string that is verified and asked for
+---@field session? string of conn:tls_session()
+
+---@class neap.tls.StartOptions: neap.tls.ConnectOptions
+---@field server? boolean
+
+---@class neap.tls.ServerOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+
+---@class neap.tls.Peer
+---@field subject string
+---@field issuer string
+---@field serial string
+---@field names string[]
+---@field fingerprint string SHA-256, "AB:CD:..."
+---@field not_before integer seconds since 1970
+---@field not_after integer
+
+---@class neap.tls.Info
+---@field version string
+---@field cipher string
+---@field alpn? string
+---@field server_name? string
+---@field session_reused boolean
+---@field peer? neap.tls.Peer
+
+---Reads certificates once, and keeps the sessions of servers that were visited.
+---@param opts? neap.tls.Options
+---@return neap.tls.Context
+---@nodiscard
+function tls.context(opts) end
 -- workers -----------------------------------------------------------------------------------------
 
 ---@class neap.worker
