@@ -200,7 +200,8 @@ static int get_header(lua_State *L) {
   const char *name = luaL_checklstring(L, 2, &length);
   const neap__http_field *field = neap__http_find(self, name, length, 0);
   lua_settop(L, 2);
-  if (!field) return 0;
+  lua_pushnil(L);
+  if (!field) return 1;
   push_value(L, self, field);
   bool is_cookie = neap__http_is_name(name, length, "cookie");
   for (size_t n = 1; (field = neap__http_find(self, name, length, n)); n++) {

@@ -70,8 +70,10 @@ static int header(lua_State *L) {
   const neap__http_exchange *self = neapL__http_check_response(L, 1);
   const char *name = luaL_checklstring(L, 2, &name_length);
   const char *value = neap__http_get_field(self, name, name_length, &length);
-  if (!value) return 0;
-  lua_pushlstring(L, value, length);
+  if (value)
+    lua_pushlstring(L, value, length);
+  else
+    lua_pushnil(L);
   return 1;
 }
 

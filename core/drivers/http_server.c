@@ -251,10 +251,10 @@ static void leave(neap__http_conn *self) {
   neap__op_release_native(&self->op);
 }
 
-/* A handler for whom nobody waits any more. */
+/* A handler for whom nobody waits any more. One that has answered does what is left to do. */
 static void cancel_handler(neap__http_exchange *exchange) {
   bool is_running = exchange->is_started && !exchange->is_ended && exchange->task;
-  if (is_running) neap_task_cancel(exchange->task);
+  if (is_running && exchange->answer != NEAP__HTTP_DONE) neap_task_cancel(exchange->task);
 }
 
 void neap__http_hang_up(neap__http_conn *self) {

@@ -99,6 +99,7 @@ struct neap__http_conn {
   size_t flushed_before; /* what it had sent when the timer looked last */
   size_t head_bytes;     /* of this head, so far */
   size_t framing;        /* bytes of this body that are not content */
+  size_t max_framing;    /* ... and how many they may be, so far */
   uint64_t body_bytes;   /* of its content, so far */
   size_t discarded;
   char last;       /* the last byte of the head, so far */

@@ -189,6 +189,7 @@ static int on_value_complete(llhttp_t *parser) {
   if (is_trailer(self)) return 0;
   neap__http_exchange *exchange = self->exchange;
   neap__http_field *field = &exchange->fields[exchange->count++];
+  if (field->name_length == 0) return refuse_later(self, 400);
   const char *text = neap__http_text(exchange, field->value);
   size_t length = exchange->head.length - field->value;
   while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t')) length--;
@@ -224,8 +225,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t n) {
 }
 
 static int on_chunk_header(llhttp_t *parser) {
-  neap__http_conn *self = of_parser(parser);
-  self->framing -= self->framing < CHUNK_FRAMING ? self->framing : CHUNK_FRAMING;
+  of_parser(parser)->max_framing += CHUNK_FRAMING;
   return 0;
 }
 
@@ -386,6 +386,7 @@ static void accept_head(neap__http_conn *self) {
   self->phase = NEAP__HTTP_BODY;
   self->discards = false;
   self->framing = self->body_bytes = 0;
+  self->max_framing = MAX_FRAMING;
   exchange->is_ready = true;
   neap__http_queue(self);
 }
@@ -428,7 +429,7 @@ static void look_at_head(neap__http_conn *self, const char *bytes, size_t n) {
 
 static void look_at_body(neap__http_conn *self, size_t n, uint64_t before) {
   self->framing += n - (size_t)(self->body_bytes - before);
-  if (self->framing > MAX_FRAMING) neap__http_refuse(self, 400);
+  if (self->framing > self->max_framing) neap__http_refuse(self, 400);
 }
 
 static void look(neap__http_conn *self, const char *bytes, size_t n, uint64_t before) {

@@ -240,6 +240,7 @@ int neap__http_respond(neap__http_exchange *self, int status, const char *body, 
   neap__bytes_put(&self->conn->out, body, copied);
   self->answer = NEAP__HTTP_DONE;
   if (has_content && copied < n) neap__http_send(self->conn, body, n);
+  neap__http_queue(self->conn);
   return 0;
 }
 
@@ -275,6 +276,7 @@ int neap__http_finish(neap__http_exchange *self) {
     return UV_ENOMEM;
   }
   self->answer = NEAP__HTTP_DONE;
+  neap__http_queue(self->conn);
   return 0;
 }
 

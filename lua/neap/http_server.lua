@@ -68,6 +68,9 @@ function Response:json(...)
 end
 
 function Response:redirect(location, status)
+  if type(location) ~= "string" or location:find("%c") then
+    core.argument_error("redirect", 1, "a location expected: a string without control characters")
+  end
   self:header("Location", location)
   self:send(status or 302)
 end
