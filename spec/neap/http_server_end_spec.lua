@@ -299,25 +299,41 @@ describe("a Lua state that ends", function()
   end)
 end)
 
-describe("memory that fails", function()
-  it("costs a request at most", h.plain(function()
-    h.each_failure(function()
-      neap.run(function()
-        pcall(function()
-          local task, server = web.serve(function(req)
-            local text = await(req:text())
-            return 200, text, { ["X-A"] = "b" }
-          end, { on_error = function() end })
-          local _ <close> = neap.defer(function()
-            task:cancel()
-            neap.settle(task)
-          end)
-          local conn <close> = web.connect(server)
-          await(conn:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", web.get("/")))
-          web.read(conn)
-          web.read(conn)
-        end)
-      end)
+describe("memory that fails once", function()
+  --- Two requests on one connection.
+  local function ask_twice()
+    local task, server = web.serve(function(req)
+      local text = await(req:text())
+      return 200, text, { ["X-A"] = "b" }
+    end, { on_error = function() end })
+    local _ <close> = neap.defer(function() task:cancel() end)
+    local conn <close> = web.connect(server)
+    await(conn:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", web.get("/")))
+    return web.read(conn), web.read(conn)
+  end
+
+  local function try(n)
+    local fired, first, second = false, nil, nil
+    local former = neap.on_unobserved(function() end)
+    local options = { clock = neap.test_clock{ autojump = true } }
+    pcall(neap.run, options, function()
+      core.fail_allocation(n)
+      local _
+      _, first, second = pcall(ask_twice)
+      fired = core.fail_allocation()
     end)
+    fired = core.fail_allocation() or fired
+    neap.on_unobserved(former)
+    return fired, first, second
+  end
+
+  it("costs what it fails in, and leaves nothing behind", h.plain(function()
+    local n, fired, first, second = 0, true, nil, nil
+    while fired and n < 1000 do
+      n = n + 1
+      fired, first, second = try(n)
+    end
+    assert.same({ 200, 200 }, { first, second })
+    assert.is_true(n > 50 and n < 1000, n)
   end))
 end)
