@@ -54,6 +54,14 @@ static int duplicate(neap__http_sendfile *self, int socket) {
   return code;
 }
 
+static void close_both(neap__job *job) {
+  neap__http_sendfile *self = (neap__http_sendfile *)job;
+  if (!self->has_both) return;
+  self->has_both = false;
+  close(self->fd);
+  close(self->socket);
+}
+
 static int start(neap__op *op) {
   neap__http_sendfile *self = of_op(op);
   uv_os_fd_t socket;
@@ -63,13 +71,13 @@ static int start(neap__op *op) {
   code = duplicate(self, socket);
   if (code) return neap__op_fail(op, "dup", code);
   self->job.run = run;
+  self->job.finish = close_both;
   return neap__job_start(op);
 }
 
 static void release(neap__op *op) {
-  const neap__http_sendfile *self = of_op(op);
-  if (self->has_both) close(self->fd);
-  if (self->has_both) close(self->socket);
+  neap__http_sendfile *self = of_op(op);
+  close_both(&self->job);
   if (self->stream) neap__stream_unref(self->stream);
 }
 
