@@ -6,7 +6,7 @@
 #include <strings.h>
 
 enum {
-  MAX_SPARES = 64,         /* exchanges whose memory is kept */
+  MAX_SPARES = 512,        /* exchanges whose memory is kept */
   MAX_SPARE_HEAD = 8192,   /* ... and the most bytes of a head among them */
   MAX_FRAMING = 16 * 1024, /* bytes of a chunked body that are not content: extensions, trailers */
   CHUNK_FRAMING = 64       /* ... and for each chunk */
