@@ -47,7 +47,7 @@ neap.run(function()
   command.stderr = "null"
   local server = await(neap.process.spawn(command))
   local ok, err = pcall(measure, arg[1], arg[2], server)
-  server:kill("TERM")
+  server:kill("SIGTERM")
   await(neap.settle(server:wait()))
   if not ok then error(err, 0) end
 end)

@@ -16,6 +16,7 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -1223,6 +1224,7 @@ function net.listen(host, port, opts) end
 ---@field limit? integer open connections at once, default: no limit
 ---@field grace? number seconds that open connections have when it ends, default 5
 ---@field on_listen? fun(server: neap.Server)
+---@field on_stop? fun() it accepts no more, and the grace begins
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
 
 ---Serves connections until it is cancelled or its server is closed. Cancelling stops the accepting at once; open
@@ -1401,6 +1403,156 @@ function Conn:set_keepalive(on, seconds) end
 function Conn:fd() end
 
 -- require "neap.testing" ------------------------------------------------------------------------
+
+---HTTP. Its parts need libraries, which are loaded when they are first used.
+---@class neap.http
+local http = {}
+
+---@class neap.http.ServeOptions: neap.ServeOptions
+---@field handler? neap.http.Handler
+---@field max_header? number bytes of a head, default 16 KiB
+---@field max_body? number bytes of a body, default 16 MiB; math.huge: any
+---@field header_timeout? number seconds for a head, default 20
+---@field idle_timeout? number seconds in which nothing moves, default 60
+---@field cancel_on_disconnect? boolean default true: a client that leaves cancels the handler
+---@field on_error? fun(err: any, req: neap.http.Request|neap.Conn|nil) default: neap.on_unobserved
+
+---What it returns is the response: a body (a string, or a table for JSON), a status, both, headers behind them, or a
+---Task of these.
+---@alias neap.http.Handler async fun(req: neap.http.Request, res: neap.http.Response): ...
+
+---Serves HTTP/1.1 until it is cancelled or its server is closed; then requests under way are answered.
+---@param opts neap.http.ServeOptions
+---@param handler? neap.http.Handler
+---@return neap.Task
+function http.serve(opts, handler) end
+
+---@class neap.http.FilesOptions
+---@field index? string|false default "index.html"
+---@field hidden? boolean names that begin with a dot, too
+---@field max_age? integer seconds for Cache-Control
+
+---A handler for the files below a directory.
+---@param directory string
+---@param opts? neap.http.FilesOptions
+---@return neap.http.Handler
+---@nodiscard
+function http.files(directory, opts) end
+
+---A request; over when its handler has ended.
+---@class neap.http.Request
+---@field method string
+---@field path string decoded
+---@field target string as it was sent
+---@field query table<string, string> the first value of each name, decoded
+---@field headers table<string, string> by names in any case
+---@field version "1.1" | "1.0"
+---@field length integer? of the body, where it was told
+---@overload async fun(): string? the body as it comes: `for chunk in req do`
+local Request = {}
+
+---One header; values of the same name are joined.
+---@param name string
+---@return string?
+---@nodiscard
+function Request:header(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:header_values(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:query_values(name) end
+
+---The rest of the body.
+---@param max? integer
+---@return neap.Task<string>
+function Request:text(max) end
+
+---The rest of the body, which is JSON.
+---@param max? integer
+---@return neap.Task
+function Request:json(max) end
+
+---What there is, n bytes at most; nil at the end.
+---@param n? integer
+---@return neap.Task<string?>
+function Request:read(n) end
+
+---@param n integer
+---@return neap.Task<string>
+function Request:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_until(delimiter, max) end
+
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_line(max) end
+
+---@param max? integer
+---@return neap.Task<string>
+function Request:read_all(max) end
+
+---@param max? integer
+---@return async fun(): string?
+---@nodiscard
+function Request:lines(max) end
+
+---Host and port of the client.
+---@return string host
+---@return integer? port
+function Request:peer() end
+
+---A response; over when its handler has ended.
+---@class neap.http.Response
+---@field status integer?
+---@field is_sent boolean
+local Response = {}
+
+---Sets a header; with nil takes it away; with the name alone gives what was set.
+---@param name string
+---@param value? string|number
+---@return string?
+function Response:header(name, value) end
+
+---@param name string
+---@param value string|number
+function Response:add_header(name, value) end
+
+---The whole response.
+---@param status? integer|string
+---@param body? string
+---@overload fun(self: neap.http.Response, body?: string)
+function Response:send(status, body) end
+
+---@param status integer
+---@param value any
+---@overload fun(self: neap.http.Response, value: any)
+function Response:json(status, value) end
+
+---@param location string
+---@param status? integer default 302
+function Response:redirect(location, status) end
+
+---A file, with its type, tag and date.
+---@param path string
+---@param opts? { type: string?, max_age: integer? }
+---@return neap.Task
+function Response:file(path, opts) end
+
+---A piece of the body.
+---@param ... string|number
+---@return neap.Task
+function Response:write(...) end
+
+---The body ends here.
+function Response:finish() end
 
 ---@class neap.testing
 local testing = {}
