@@ -39,6 +39,8 @@ struct neap_loop {
   neap__list dead;        /* combined tasks without references; freed flat */
   neap__list resources;
   neap__list watchers; /* operations that wait until nothing is ready */
+  neap__list works;    /* operations with work on other threads */
+  neap_pool *pool;     /* for work that names none; NULL: not made yet */
   neap__inbox inbox;
   neap__hooks hooks;
   char *read_buffer; /* where sockets are read into; made when first needed */

@@ -32,7 +32,8 @@ static handlers *handlers_of(const neap__http_exchange *exchange) {
 
 /* ---- In the handler's coroutine ------------------------------------------------------------------ */
 
-static void respond(lua_State *L, neap__http_exchange *self, int status, const char *body, size_t n) {
+static void respond(lua_State *L, neap__http_exchange *self, int status, const char *body,
+                    size_t n) {
   if (neap__http_is_gone(self))
     self->answer = NEAP__HTTP_DONE;
   else if (neap__http_respond(self, status, body, n))
@@ -50,7 +51,8 @@ static int complete(lua_State *L, int lua_status, lua_KContext context) {
   if (self->answer == NEAP__HTTP_OPEN) respond(L, self, status_of(self, 204), "", 0);
   if (self->answer == NEAP__HTTP_DONE) return 0;
   int code = neap__http_finish(self);
-  return code ? neapL__http_raise(L, code, "the body is shorter than the Content-Length that was set")
+  return code ? neapL__http_raise(L, code,
+                                  "the body is shorter than the Content-Length that was set")
               : 0;
 }
 

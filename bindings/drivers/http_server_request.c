@@ -22,7 +22,8 @@ neap__http_exchange *neapL__http_check_request(lua_State *L, int index) {
   const neapL__meta *meta = &neapL__http_driver_get(L)->request_meta;
   neap__http_exchange **self = neapL__check_object(L, index, meta, class_name);
   if (!*self)
-    neapL__misuse(L, "the request is over: its handler has ended; take what is needed out of it before");
+    neapL__misuse(
+        L, "the request is over: its handler has ended; take what is needed out of it before");
   return *self;
 }
 
@@ -149,7 +150,8 @@ static const char *separator_of(const char *name) {
   return strcmp(name, "cookie") == 0 ? "; " : ", ";
 }
 
-static void push_value(lua_State *L, const neap__http_exchange *self, const neap__http_field *field) {
+static void push_value(lua_State *L, const neap__http_exchange *self,
+                       const neap__http_field *field) {
   lua_pushlstring(L, neap__http_text(self, field->value), field->value_length);
 }
 

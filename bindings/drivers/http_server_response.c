@@ -47,9 +47,10 @@ static void set_field(lua_State *L, neap__http_exchange *self, bool replaces) {
   const char *name = luaL_checklstring(L, 2, &name_length);
   const char *value = luaL_checklstring(L, 3, &length);
   int code = neap__http_set_field(self, name, name_length, value, length, replaces);
-  luaL_argcheck(L, code != UV_EINVAL, 3,
-                "no such header: a name is a word, a value has no line breaks or control characters, "
-                "Content-Length is a number");
+  luaL_argcheck(
+      L, code != UV_EINVAL, 3,
+      "no such header: a name is a word, a value has no line breaks or control characters, "
+      "Content-Length is a number");
   luaL_argcheck(L, code != NEAP_EMISUSE, 2,
                 "this header is the server's to set; Connection may be 'close'");
   if (code) neapL__raise_memory(L);

@@ -146,8 +146,8 @@ static int on_url_complete(llhttp_t *parser) {
 static bool has_room(neap__http_conn *self, neap__http_exchange *exchange) {
   if (exchange->count < exchange->capacity) return true;
   size_t capacity = exchange->capacity ? exchange->capacity * 2 : 16;
-  neap__http_field *fields = neap__memory_resize(memory_of(self), exchange->fields,
-                                                 capacity * sizeof *exchange->fields);
+  neap__http_field *fields =
+      neap__memory_resize(memory_of(self), exchange->fields, capacity * sizeof *exchange->fields);
   if (!fields) return false;
   exchange->fields = fields;
   exchange->capacity = capacity;

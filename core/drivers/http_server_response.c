@@ -7,8 +7,10 @@
 #include <strings.h>
 
 enum {
-  MAX_COPIED = 16 * 1024, /* of a body that is put behind its head; longer ones are sent from where they are */
-  MAX_LINE = 160          /* of what the server adds to a head */
+  MAX_COPIED =
+      16 *
+      1024, /* of a body that is put behind its head; longer ones are sent from where they are */
+  MAX_LINE = 160 /* of what the server adds to a head */
 };
 
 static neap__memory *memory_of(const neap__http_exchange *self) {
@@ -135,7 +137,8 @@ static int set_framing(neap__http_exchange *self, const char *name, size_t n, co
     return read_length(value, length, &self->length) ? 0 : UV_EINVAL;
   if (neap__http_is_name(name, n, "connection")) return set_connection(self, value, length);
   bool is_ours = neap__http_is_name(name, n, "transfer-encoding") ||
-                 neap__http_is_name(name, n, "keep-alive") || neap__http_is_name(name, n, "trailer");
+                 neap__http_is_name(name, n, "keep-alive") ||
+                 neap__http_is_name(name, n, "trailer");
   return is_ours ? NEAP_EMISUSE : 1;
 }
 
@@ -271,7 +274,8 @@ int neap__http_finish(neap__http_exchange *self) {
     return UV_EINVAL;
   }
   static const char end[] = "0\r\n\r\n";
-  if (self->is_chunked && !neap__bytes_add(&self->conn->out, memory_of(self), end, sizeof end - 1)) {
+  if (self->is_chunked &&
+      !neap__bytes_add(&self->conn->out, memory_of(self), end, sizeof end - 1)) {
     self->is_broken = true;
     return UV_ENOMEM;
   }

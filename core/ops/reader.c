@@ -297,8 +297,8 @@ static void tell_end(neap__reader *reader) {
 
 void neap__reader_offer(neap__reader *reader) {
   if (reader->sink && neap__reader_buffered(reader) > 0) {
-    reader->start += reader->sink->take(reader, reader->buffer + reader->start,
-                                        neap__reader_buffered(reader));
+    reader->start +=
+        reader->sink->take(reader, reader->buffer + reader->start, neap__reader_buffered(reader));
     if (reader->buffer && reader->start == reader->end) neap__reader_clear(reader);
   }
   tell_end(reader);

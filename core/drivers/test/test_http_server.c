@@ -178,7 +178,8 @@ TEST(fields_are_set_replaced_and_dropped) {
   neap__http_drop_field(exchange, "A", 1);
   CHECK(!neap__http_get_field(exchange, "A", 1, &size));
   CHECK(!neap__http_get_field(exchange, "a name that is longer than all", 30, &size));
-  CHECK(set(exchange, "A", "x\r\ny", true) == UV_EINVAL && set(exchange, "A:", "x", true) == UV_EINVAL);
+  CHECK(set(exchange, "A", "x\r\ny", true) == UV_EINVAL &&
+        set(exchange, "A:", "x", true) == UV_EINVAL);
   CHECK(set(exchange, "Transfer-Encoding", "chunked", true) == NEAP_EMISUSE);
   close_served(&s);
 }
