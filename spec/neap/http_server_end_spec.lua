@@ -269,6 +269,27 @@ describe("the end of neap.http.serve", function()
   end))
 end)
 
+describe("a thousand idle connections", function()
+  it("are served when they wake, and end together", h.scoped(function()
+    local task, server = web.serve(function(req) return req.path end)
+    local conns, n = {}, 1000
+    local closing <close> = support.closing(function() -- luacheck: ignore 211
+      for i = 1, #conns do await(conns[i]:close()) end
+    end)
+    for i = 1, n do
+      conns[i] = web.connect(server)
+      await(conns[i]:write(web.get("/")))
+    end
+    for i = 1, n do assert.equal(200, (web.read(conns[i]))) end
+    for i = n, 1, -97 do
+      await(conns[i]:write(web.get("/" .. i)))
+      assert.equal("/" .. i, (select(3, web.read(conns[i]))))
+    end
+    web.stop(task)
+    for i = 1, n do assert.equal("", await(conns[i]:read_all())) end
+  end))
+end)
+
 describe("a Lua state that ends", function()
   it("in the middle of everything is in order", function()
     local output, how, code = h.process([[
