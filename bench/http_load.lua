@@ -1,4 +1,5 @@
---- Load for a web server: http_load.lua CONNECTIONS SECONDS SERVER [ARGS...]. Starts the server on core 0,
+--- Load for a web server: http_load.lua CONNECTIONS SECONDS SERVER [ARGS...]. Starts the server
+--- on core 0,
 --- reads `port N` from its output, and lets wrk ask it from core 1.
 local common = require "bench.common"
 local neap = require "neap"

@@ -6,7 +6,8 @@ local await, net, http = neap.await, neap.net, neap.http
 
 local M = {}
 
---- Serves with a handler on a free port; gives the Task and the listening server. Virtual time jumps while
+--- Serves with a handler on a free port; gives the Task and the listening server. Virtual time
+--- jumps while
 --- bytes are on their way: without limits of time, unless they are the point.
 function M.serve(handler, opts)
   opts = opts or {}

@@ -235,7 +235,7 @@ static void report_failure(neapL__state *state, neap__http_exchange *self) {
 static void ended(void *data, neap__http_exchange *self) {
   neapL__state *state = ((const handlers *)data)->driver->state;
   neap_status status = self->pin ? neap_task_status(self->task) : NEAP_DONE;
-  bool is_refused = self->conn->refusal || self->conn->phase == NEAP__HTTP_OVER;
+  bool is_refused = self->conn->refusal || self->has_lost || self->conn->phase == NEAP__HTTP_OVER;
   if (status == NEAP_FAILED) {
     if (!is_refused) report_failure(state, self);
     respond_to_failure(self);

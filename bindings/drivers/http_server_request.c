@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char class_name[] = "neap.http.Request";
+static const char class_name[] = "neap.http.ServerRequest";
 
 void neapL__http_push_request(lua_State *L, const neapL__http_driver *driver,
                               neap__http_exchange *exchange) {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char class_name[] = "neap.http.Response";
+static const char class_name[] = "neap.http.ServerResponse";
 
 void neapL__http_push_response(lua_State *L, const neapL__http_driver *driver,
                                neap__http_exchange *exchange) {

@@ -424,9 +424,9 @@ void neap__http_queue(neap__http_conn *self) {
   neap__loop_ready(loop_of(self), &self->runnable);
 }
 
-void neap__http_end(neap__http_exchange *exchange) {
-  exchange->is_ended = true;
-  neap__http_queue(exchange->conn);
+void neap__http_end(neap__http_exchange *self) {
+  self->is_ended = true;
+  neap__http_queue(self->conn);
 }
 
 /* ---- What arrives ------------------------------------------------------------------------------ */

@@ -64,10 +64,10 @@ struct neap__http_server {
 
 /* NULL when out of memory. Owner: the caller has one reference. */
 neap__http_server *neap__http_server_new(neap_loop *loop, neap__http_hooks hooks, void *data);
-void neap__http_server_unref(neap__http_server *server);
+void neap__http_server_unref(neap__http_server *self);
 
 /* From now on a connection ends with the exchange that it has; idle ones end at once. */
-void neap__http_server_stop(neap__http_server *server);
+void neap__http_server_stop(neap__http_server *self);
 
 /* ---- A connection ----------------------------------------------------------------------------- */
 
@@ -153,6 +153,7 @@ struct neap__http_exchange {
   bool has_type, has_date;
   bool closes;    /* the connection, after it */
   bool is_broken; /* it cannot be completed: the connection goes */
+  bool has_lost;  /* ... since a write has failed: the client has gone */
   bool is_ready, is_started, is_ended;
   bool is_writing; /* `written_wait` waits */
   neap__wait written_wait;

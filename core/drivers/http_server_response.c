@@ -284,13 +284,29 @@ int neap__http_finish(neap__http_exchange *self) {
   return 0;
 }
 
+/* The kernel cannot do it with this file or socket, and has done nothing. */
+static bool is_unable(const neap__http_sendfile *file) {
+  int code = file->job.op.error.code;
+  return file->sent == 0 && (code == UV_EINVAL || code == UV_ENOSYS || code == UV_ENOTSUP);
+}
+
+/* What was not sent whole breaks the response; where the system says so the client is to blame. */
+static void look_at_write(neap__http_exchange *self, const neap_task *task) {
+  bool is_file = task->kind == &neap__http_sendfile_kind.task;
+  const neap__http_sendfile *file =
+      is_file ? (const neap__http_sendfile *)(const void *)task : NULL;
+  if (file) self->written += file->sent;
+  if (neap_task_status(task) == NEAP_DONE) return;
+  if (file && neap_task_status(task) == NEAP_FAILED && is_unable(file)) return;
+  self->is_broken = true;
+  self->has_lost = neap_task_status(task) == NEAP_FAILED;
+}
+
 static void on_written(neap__wait *wait) {
   neap__http_exchange *self = NEAP__CONTAINER(wait, neap__http_exchange, written_wait);
   neap__http_conn *conn = self->conn;
   self->is_writing = false;
-  if (wait->target->kind == &neap__http_sendfile_kind.task)
-    self->written += ((const neap__http_sendfile *)wait->target)->sent;
-  if (neap_task_status(wait->target) != NEAP_DONE) self->is_broken = true;
+  look_at_write(self, wait->target);
   if (conn->exchange == self && conn->phase == NEAP__HTTP_WAIT) conn->deadline = HUGE_VAL;
   neap__http_queue(conn);
 }

@@ -66,7 +66,8 @@ local function is_in_time(req, tag, mtime)
   return driver.parse_date(condition) == mtime
 end
 
---- "bytes=first-last" -> the two; nil: all is wanted; false: there is no such part. Several ranges at once
+--- "bytes=first-last" -> the two; nil: all is wanted; false: there is no such part. Several
+--- ranges at once
 --- are answered with all of it, as is allowed.
 local function range_of(req, size, tag, mtime)
   local header = req.method == "GET" and req:header("Range")
@@ -93,10 +94,14 @@ local function is_unable(err)
     or err.code == "EINVAL" or err.code == "EMISUSE")
 end
 
+local function was_cut()
+  error(core.error("EIO", "the file was cut while it was sent"), 0)
+end
+
 --- A piece by way of this process; waits until there is room in the socket for the next one.
 local function send_piece(res, file, offset, left)
   local data = await(file:read_at(offset, math.min(left, PIECE)))
-  if not data or data == "" then error(core.error("EIO", "the file was cut while it was sent"), 0) end
+  if not data or data == "" then was_cut() end
   await(res:write(data))
   return #data
 end
@@ -119,7 +124,7 @@ local function send_part(req, res, file, status, first, count)
   res.status = status
   if req.method ~= "HEAD" and count <= SMALL then
     local data = count > 0 and await(file:read_at(first, count)) or ""
-    if #data < count then error(core.error("EIO", "the file was cut while it was sent"), 0) end
+    if #data < count then was_cut() end
     return res:send(status, data)
   end
   res:header("Content-Length", tostring(count))
@@ -187,7 +192,8 @@ local function is_missing(err)
     or code == "EINVAL"
 end
 
---- The path below the directory, or nil: a segment leads up, is hidden, or is none for a file system.
+--- The path below the directory, or nil: a segment leads up, is hidden, or is none for a file
+--- system.
 local function relative_path(path, opts)
   if path:find("%z") or path:find("\\", 1, true) then return nil end
   local parts = {}
@@ -213,7 +219,8 @@ local function with_slash(target)
   return "/" .. path .. "/" .. query
 end
 
---- `relative` is a directory: its index, at a path that ends with a slash so that links in it are right.
+--- `relative` is a directory: its index, at a path that ends with a slash so that links in it are
+--- right.
 local function serve_directory(self, req, res, relative)
   if req.path:sub(-1) ~= "/" then return res:redirect(with_slash(req.target), 308) end
   local real = self.opts.index and resolve(self.root, relative .. "/" .. self.opts.index)
@@ -229,7 +236,9 @@ local function serve_path(self, req, res, relative)
   local real = resolve(self.root, relative)
   if not real then return res:send(404, "Not Found") end
   local opened, stat = open_file(real)
-  if not opened and stat.type == "directory" then return serve_directory(self, req, res, relative) end
+  if not opened and stat.type == "directory" then
+    return serve_directory(self, req, res, relative)
+  end
   if not opened or req.path:sub(-1) == "/" then return res:send(404, "Not Found") end
   local file <close> = opened
   send_open_file(req, res, file, stat, real, self.opts)

@@ -1,6 +1,7 @@
 --- neap.http.serve: HTTP/1.1 over neap.net.serve. Parsing and answering are written in C.
 local check = require "neap.check"
 local core = require "neap.core"
+local json = require "neap.json"
 local net = require "neap.net"
 
 local await = core.await
@@ -9,34 +10,13 @@ local await = core.await
 local function load_driver()
   local ok, driver = pcall(require, "neap.http_server_driver")
   if ok then return driver end
-  error("neap.http.serve is not built in: install llhttp (Debian's package node-llhttp) and build neap"
-    .. " again\n" .. tostring(driver), 0)
+  error("neap.http.serve is not built in: install llhttp (Debian's package node-llhttp) and build"
+    .. " neap again\n" .. tostring(driver), 0)
 end
 
 local driver = load_driver()
 
 local M = { driver = driver }
-
--- JSON, by lua-cjson.
-
-local function json()
-  local ok, cjson = pcall(require, "cjson.safe")
-  if ok then return cjson end
-  error("JSON needs lua-cjson: install it (Debian's package lua-cjson, or luarocks install lua-cjson)",
-    0)
-end
-
-local function encode(value)
-  local text, message = json().encode(value)
-  if text then return text end
-  error(core.error("EINVAL", "the value cannot be JSON: " .. tostring(message)))
-end
-
-local function decode(text)
-  local value, message = json().decode(text)
-  if message == nil then return value end
-  error(core.error("EPROTO", "the body is not JSON: " .. tostring(message)), 0)
-end
 
 -- Requests.
 
@@ -45,7 +25,7 @@ local Request = driver.request_methods
 --- The rest of the body as a string.
 function Request:text(max) return self:read_all(max) end
 
-local function read_json(self, max) return decode(await(self:read_all(max))) end
+local function read_json(self, max) return json.decode(await(self:read_all(max))) end
 
 --- The rest of the body, which is JSON, as a value.
 function Request:json(max) return core.start(read_json, self, max) end
@@ -62,7 +42,7 @@ end
 function Response:json(...)
   local status, value = self.status or 200, (...)
   if select("#", ...) > 1 then status, value = ... end
-  local text = encode(value)
+  local text = json.encode(value)
   set_type(self, "application/json")
   self:send(status, text)
 end
@@ -168,7 +148,8 @@ function M.serve(opts, handler)
   check.table(opts, "serve", 1)
   handler = check_handler(opts, handler)
   local server = new_server(opts, handler)
-  return net.serve(listen_options(opts, server), function(conn) await(driver.serve(conn, server)) end)
+  local function handle(conn) await(driver.serve(conn, server)) end
+  return net.serve(listen_options(opts, server), handle)
 end
 
 return M

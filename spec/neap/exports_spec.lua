@@ -168,8 +168,8 @@ local function handled(which)
 end
 
 local objects = {
-  ["http.Request"] = { "http-server", "Request", handled(1) },
-  ["http.Response"] = { "http-server", "Response", handled(2) },
+  ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
+  ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },

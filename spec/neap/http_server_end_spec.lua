@@ -124,7 +124,8 @@ describe("the limits of time", function()
   end))
 
   it("answer 408 to a head that does not end", h.scoped(function()
-    local task, server = web.serve(function() return "x" end, { header_timeout = 10, idle_timeout = 50 })
+    local limits = { header_timeout = 10, idle_timeout = 50 }
+    local task, server = web.serve(function() return "x" end, limits)
     local conn <close> = web.connect(server)
     await(conn:write(web.get("/")))
     web.read(conn)
@@ -308,7 +309,8 @@ describe("a Lua state that ends", function()
         conns = {}
         for i, path in ipairs{ "/", "/write", "/read", "/wait" } do
           conns[i] = await(neap.net.connect(server:address()))
-          await(conns[i]:write("POST ", path, " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc"))
+          local fields = " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+          await(conns[i]:write("POST ", path, fields, "abc"))
         end
         conns[5] = await(neap.net.connect(server:address()))
         await(neap.sleep(0.05))

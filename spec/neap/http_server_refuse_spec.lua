@@ -1,4 +1,5 @@
--- neap.http.serve: what is no request, or could be understood in two ways, is refused, and nothing else
+-- neap.http.serve: what is no request, or could be understood in two ways, is refused, and
+-- nothing else
 -- notices.
 local assert = require "luassert"
 local h = require "spec.helper"
@@ -10,10 +11,11 @@ local await = neap.await
 local GET, POST = "GET / HTTP/1.1\r\nHost: x\r\n", "POST / HTTP/1.1\r\nHost: x\r\n"
 local CHUNKED = POST .. "Transfer-Encoding: chunked\r\n\r\n"
 
---- One after the other on connections of their own, while a connection beside them goes on being served.
+--- One after the other on connections of their own, while a connection beside them goes on being
+--- served.
 local function refused(cases, handler, opts)
   return h.scoped(function()
-    local task, server = web.serve(handler or function(_, res) return res.status or 200, "served" end, opts)
+    local task, server = web.serve(handler or function(_, _) return 200, "served" end, opts)
     local other <close> = web.connect(server)
     for _, case in ipairs(cases) do
       local expected, bytes = table.unpack(case)

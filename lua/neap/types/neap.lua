@@ -1762,11 +1762,11 @@ local http = {}
 ---@field header_timeout? number seconds for a head, default 20
 ---@field idle_timeout? number seconds in which nothing moves, default 60
 ---@field cancel_on_disconnect? boolean default true: a client that leaves cancels the handler
----@field on_error? fun(err: any, req: neap.http.Request|neap.Conn|nil) default: neap.on_unobserved
+---@field on_error? fun(err: any, req: neap.http.ServerRequest|neap.Conn|nil) default: neap.on_unobserved
 
 ---What it returns is the response: a body (a string, or a table for JSON), a status, both, headers behind them, or a
 ---Task of these.
----@alias neap.http.Handler async fun(req: neap.http.Request, res: neap.http.Response): ...
+---@alias neap.http.Handler async fun(req: neap.http.ServerRequest, res: neap.http.ServerResponse): ...
 
 ---Serves HTTP/1.1 until it is cancelled or its server is closed; then requests under way are answered.
 ---@param opts neap.http.ServeOptions
@@ -1787,7 +1787,7 @@ function http.serve(opts, handler) end
 function http.files(directory, opts) end
 
 ---A request; over when its handler has ended.
----@class neap.http.Request
+---@class neap.http.ServerRequest
 ---@field method string
 ---@field path string decoded
 ---@field target string as it was sent
@@ -1864,7 +1864,7 @@ function Request:lines(max) end
 function Request:peer() end
 
 ---A response; over when its handler has ended.
----@class neap.http.Response
+---@class neap.http.ServerResponse
 ---@field status integer?
 ---@field is_sent boolean
 local Response = {}
@@ -1882,12 +1882,12 @@ function Response:add_header(name, value) end
 ---The whole response.
 ---@param status? integer|string
 ---@param body? string
----@overload fun(self: neap.http.Response, body?: string)
+---@overload fun(self: neap.http.ServerResponse, body?: string)
 function Response:send(status, body) end
 
 ---@param status integer
 ---@param value any
----@overload fun(self: neap.http.Response, value: any)
+---@overload fun(self: neap.http.ServerResponse, value: any)
 function Response:json(status, value) end
 
 ---@param location string
