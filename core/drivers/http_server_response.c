@@ -299,7 +299,8 @@ static void look_at_write(neap__http_exchange *self, const neap_task *task) {
   if (neap_task_status(task) == NEAP_DONE) return;
   if (file && neap_task_status(task) == NEAP_FAILED && is_unable(file)) return;
   self->is_broken = true;
-  self->has_lost = neap_task_status(task) == NEAP_FAILED;
+  int code = ((const neap__op *)(const void *)task)->error.code;
+  self->has_lost = code == UV_EPIPE || code == UV_ECONNRESET || code == NEAP_ECLOSED;
 }
 
 static void on_written(neap__wait *wait) {
