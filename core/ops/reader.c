@@ -105,7 +105,9 @@ static void end_read(neap__read *self, int code) {
 }
 
 static void fail_read(neap__read *self, int code) {
+  const neap__source *source = self->reader->source;
   self->op.error.syscall = self->reader->syscall ? self->reader->syscall : "read";
+  if (source->explain) source->explain(self->reader, &self->op.error);
   end_read(self, code);
 }
 
