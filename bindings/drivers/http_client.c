@@ -131,11 +131,10 @@ static void use_settings(neap__http_transfer *self, neap__http_settings *setting
  * looked at in Lua. `headers`: a list of lines; `body`: a string, or true for one that comes by `send`. */
 static void read_request(lua_State *L, neap__op *op) {
   neap__http_client *client = check_pool(L, POOL);
-  neap__http_transfer *self = neap__http_transfer_new(client);
+  neap__http_transfer *self =
+      neap__http_transfer_new(client, luaL_checkstring(L, METHOD), luaL_checkstring(L, URL));
   if (!self) neapL__raise_memory(L);
   ((neap__http_request *)op)->transfer = self;
-  self->method = neapL__copy_path(L, self->loop, METHOD);
-  self->url = neapL__copy_path(L, self->loop, URL);
   if (neapL__state_here(L)->arguments <= URL) return; /* the rest is no argument */
   neapL__http_read_list(L, HEADERS, &self->headers);
   read_body(L, self);
@@ -151,13 +150,11 @@ static void set_string(lua_State *L, const char *field, const char *value, size_
   lua_setfield(L, -2, field);
 }
 
-static const char *version_name(long version) {
-  switch (version) {
-  case CURL_HTTP_VERSION_1_0: return "1.0";
-  case CURL_HTTP_VERSION_2_0: return "2";
-  case CURL_HTTP_VERSION_3: return "3";
-  default: return "1.1";
-  }
+/* All of it is Lua's now, before the collector finds the Task. */
+static void end_request(neap__http_request *request) {
+  neap__http_transfer *self = request->transfer;
+  request->transfer = NULL;
+  neap__http_transfer_unref(self);
 }
 
 /* The table that is a Response: its methods, and what is made of `head` when it is asked for, are in
@@ -167,13 +164,11 @@ static int push_response(lua_State *L, neapL__state *state, int index) {
   neap__http_transfer *self = request->transfer;
   const char *url = self->final_url ? self->final_url : self->url;
   (void)state;
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 4);
   lua_pushinteger(L, self->status);
   lua_setfield(L, -2, "status");
   set_string(L, "url", url, strlen(url));
   set_string(L, "head", self->head ? self->head : "", self->head_size);
-  lua_pushstring(L, version_name(self->version));
-  lua_setfield(L, -2, "version");
   if (self->streams)
     neapL__http_push_body(L, request);
   else
@@ -181,6 +176,7 @@ static int push_response(lua_State *L, neapL__state *state, int index) {
   lua_setfield(L, -2, "body");
   neapL__push_ref(L, neapL__http_get(L)->response_ref);
   lua_setmetatable(L, -2);
+  if (!self->streams) end_request(request);
   return 1;
 }
 
@@ -204,7 +200,7 @@ static void read_send(lua_State *L, neap__op *op) {
     self->size = size;
   }
   self->transfer = ((neap__http_request *)handle->task)->transfer;
-  self->transfer->refs++;
+  if (self->transfer) self->transfer->refs++;
 }
 
 /* ---- The module ---------------------------------------------------------------------------- */
@@ -226,10 +222,31 @@ static int parse_date(lua_State *L) {
   return 1;
 }
 
-/* native.features() -> { http2 =, brotli =, ..., version = } */
+/* Adds a word to the list on top. */
+static void add_word(lua_State *L, bool is_there, const char *word) {
+  if (!is_there) return;
+  if (lua_rawlen(L, -1) > 0) lua_pushliteral(L, ", ");
+  bool has_comma = lua_gettop(L) > 2;
+  lua_pushstring(L, word);
+  lua_concat(L, has_comma ? 3 : 2);
+}
+
+static void push_encodings(lua_State *L, int features) {
+  lua_pushliteral(L, "");
+  add_word(L, features & CURL_VERSION_LIBZ, "gzip");
+  add_word(L, features & CURL_VERSION_BROTLI, "br");
+#ifdef CURL_VERSION_ZSTD
+  add_word(L, features & CURL_VERSION_ZSTD, "zstd");
+#endif
+}
+
+/* native.features() -> { encodings =, http2 =, version = }: of libcurl */
 static int features(lua_State *L) {
   const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+  lua_settop(L, 0);
   lua_newtable(L);
+  push_encodings(L, (int)info->features);
+  lua_setfield(L, -2, "encodings");
   lua_pushboolean(L, info->features & CURL_VERSION_HTTP2);
   lua_setfield(L, -2, "http2");
   lua_pushstring(L, info->version);

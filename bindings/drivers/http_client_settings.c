@@ -42,7 +42,7 @@ static void read_strings(lua_State *L, neap__http_settings *self) {
                 {"key_password", &self->key_password},
                 {"user", &self->user},
                 {"password", &self->password},
-                {"user_agent", &self->user_agent},
+
                 {"unix_socket", &self->unix_socket}};
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
     *fields[i].place = neapL__option_copy(L, self->loop, 1, fields[i].name);

@@ -116,11 +116,19 @@ static bool init_multi(neap__http_client *self, const neap__http_limits *limits)
          !curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, limits->host_connections);
 }
 
+static void free_spares(neap__http_client *self) {
+  for (neap__http_transfer *spare; (spare = self->spares);) {
+    self->spares = spare->next;
+    neap__http_transfer_free(spare, self->loop);
+  }
+}
+
 static void destroy(neap__http_client *self) {
   neap_loop *loop = self->loop;
   if (self->multi) curl_multi_cleanup(self->multi);
   if (self->share) curl_share_cleanup(self->share);
   if (self->settings) neap__http_settings_unref(self->settings);
+  free_spares(self);
   neap__memory_free(&loop->memory, self->sockets);
   neap__memory_free(&loop->memory, self);
   neap__loop_unanchor(loop);

@@ -31,7 +31,6 @@ struct neap__http_settings {
   char *ca_file, *ca_path;
   char *certificate, *key, *key_password; /* of the client; files in PEM form */
   char *user, *password;
-  char *user_agent;
   char *unix_socket; /* to connect to, whatever host the URL names */
   struct curl_slist *headers;
   struct curl_slist *resolve; /* "host:port:address" */
@@ -55,7 +54,9 @@ bool neap__http_append(neap_loop *loop, struct curl_slist **list, const char *te
 /* ---- Client -------------------------------------------------------------------------------- */
 
 enum {
-  NEAP__HTTP_IDLE_EASIES = 64, /* easy handles that are kept for the next requests */
+  NEAP__HTTP_SPARES = 64, /* easy handles, and transfers, that are kept for the next requests */
+  NEAP__HTTP_KEPT = 4096, /* ... with memory of this size at most */
+  NEAP__HTTP_METHOD = 32, /* bytes of a method's name, its end included */
   NEAP__HTTP_DEFAULT_MAX_BODY = 64 << 20,
   NEAP__HTTP_MAX_HEAD = 256 << 10
 };
@@ -77,6 +78,8 @@ struct neap__http_client {
   size_t capacity;
   neap__http_easy *idle;
   unsigned idle_count;
+  neap__http_transfer *spares; /* by `next`: only their memory is of use */
+  unsigned spare_count;
   bool has_cookies;
   bool is_kicked;
   bool is_working; /* libcurl runs: it must not be called */
@@ -147,11 +150,14 @@ struct neap__http_transfer {
   neap__http_client *client;
   neap__http_settings *settings;
   neap__http_easy *easy; /* while libcurl has it */
+  neap__http_transfer *next;
   uint32_t refs;
   neap__op *request; /* until it has settled */
 
   /* The request. */
-  char *url, *method;
+  char *url;
+  size_t url_capacity;
+  char method[NEAP__HTTP_METHOD];
   struct curl_slist *headers; /* NULL: those of the settings */
   char *body;
   size_t body_size;
@@ -191,8 +197,11 @@ struct neap__http_transfer {
   bool is_dropped; /* nobody holds the streamed body but reads */
 };
 
-/* Owner: the caller has one reference. NULL when out of memory. */
-neap__http_transfer *neap__http_transfer_new(neap__http_client *client);
+/* Owner: the caller has one reference. NULL when out of memory. `method`: shorter than NEAP__HTTP_METHOD. */
+neap__http_transfer *neap__http_transfer_new(neap__http_client *client, const char *method,
+                                             const char *url);
+/* Frees the memory of a spare one. */
+void neap__http_transfer_free(neap__http_transfer *self, neap_loop *loop);
 void neap__http_transfer_unref(neap__http_transfer *self);
 /* Ends it, wherever it is: the connection is closed unless all has arrived. What waits for it fails
  * with ECLOSED. */

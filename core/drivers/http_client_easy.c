@@ -69,7 +69,6 @@ static void set_settings(neap__http_easy *easy, const neap__http_settings *setti
   SET(easy, code, CURLOPT_MAXREDIRS, settings->max_redirects);
   SET(easy, code, CURLOPT_HTTP_VERSION, settings->version);
   if (settings->compresses) SET(easy, code, CURLOPT_ACCEPT_ENCODING, "");
-  if (settings->user_agent) SET(easy, code, CURLOPT_USERAGENT, settings->user_agent);
   if (settings->user) SET(easy, code, CURLOPT_USERNAME, settings->user);
   if (settings->password) SET(easy, code, CURLOPT_PASSWORD, settings->password);
   SET(easy, code, CURLOPT_HTTPHEADER, settings->headers);
@@ -201,7 +200,7 @@ static bool forget_headers(neap__http_easy *easy) {
 void neap__http_easy_give(neap__http_client *client, neap__http_easy *easy) {
   easy->transfer = NULL;
   bool is_kept =
-      !client->is_closed && client->idle_count < NEAP__HTTP_IDLE_EASIES && forget_headers(easy);
+      !client->is_closed && client->idle_count < NEAP__HTTP_SPARES && forget_headers(easy);
   if (!is_kept) {
     neap__http_easy_free(easy, client->loop);
     return;

@@ -28,7 +28,7 @@ void neap__http_settings_unref(neap__http_settings *self) {
   neap_loop *loop = self->loop;
   char *strings[] = {self->proxy,       self->no_proxy,   self->ca_file,      self->ca_path,
                      self->certificate, self->key,        self->key_password, self->user,
-                     self->password,    self->user_agent, self->unix_socket};
+                     self->password,    self->unix_socket};
   for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
     neap__memory_free(&loop->memory, strings[i]);
   curl_slist_free_all(self->headers);

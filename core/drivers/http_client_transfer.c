@@ -129,9 +129,10 @@ static int prepare_body(neap__http_transfer *self) {
   curl_easy_getinfo(self->easy->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
   if (size <= 0 || is_head_request(self)) return 0;
   if ((uint64_t)size > self->max_body) return NEAP_ETOOLARGE;
-  if (self->streams) return 0;
-  self->data = neap__memory_resize(memory_of(self), NULL, (size_t)size);
-  if (!self->data) return UV_ENOMEM;
+  if (self->streams || (size_t)size <= self->data_capacity) return 0;
+  char *data = neap__memory_resize(memory_of(self), self->data, (size_t)size);
+  if (!data) return UV_ENOMEM;
+  self->data = data;
   self->data_capacity = (size_t)size;
   return 0;
 }
@@ -214,9 +215,12 @@ static int collect(neap__http_transfer *self, const char *bytes, size_t size) {
 
 /* What is streamed is gathered in a block, which the reader gets when libcurl has returned. */
 static int stage(neap__http_transfer *self, const char *bytes, size_t size) {
-  if (!self->data) self->data = neap__block_take(self->loop);
+  if (self->data_capacity < NEAP__BLOCK_SIZE) {
+    neap__memory_free(memory_of(self), self->data);
+    self->data = neap__block_take(self->loop);
+    self->data_capacity = self->data ? NEAP__BLOCK_SIZE : 0;
+  }
   if (!self->data) return UV_ENOMEM;
-  self->data_capacity = NEAP__BLOCK_SIZE;
   memcpy(self->data + self->data_size, bytes, size);
   self->data_size += size;
   neap__http_transfer_note(self);
@@ -459,32 +463,98 @@ void neap__http_transfer_proceed(neap__http_transfer *self) {
 
 /* ---- Life ---------------------------------------------------------------------------------- */
 
-neap__http_transfer *neap__http_transfer_new(neap__http_client *client) {
-  neap_loop *loop = client->loop;
-  neap__http_transfer *self = neap__memory_new(&loop->memory, sizeof *self);
-  if (!self) return NULL;
-  self->loop = loop;
+/* Memory of a transfer that has been: with blocks that serve the next one, which are all it has. */
+static neap__http_transfer *take_spare(neap__http_client *client) {
+  neap__http_transfer *self = client->spares;
+  if (!self) return neap__memory_new(&client->loop->memory, sizeof *self);
+  client->spares = self->next;
+  client->spare_count--;
+  return self;
+}
+
+static void init(neap__http_transfer *self, neap__http_client *client) {
+  self->loop = client->loop;
   self->client = client;
   self->settings = neap__http_settings_ref(client->settings);
   self->refs = 1;
-  self->max_body = NEAP__HTTP_DEFAULT_MAX_BODY;
   self->send_size = -1;
+  self->max_body = NEAP__HTTP_DEFAULT_MAX_BODY;
   self->resource.close = close_resource;
   self->limit.fire = on_limit;
   neap__list_init(&self->resource.link);
   neap__list_init(&self->link);
   neap__list_init(&self->note);
-  neap__reader_init(&self->reader, loop, &source);
+  neap__reader_init(&self->reader, client->loop, &source);
   client->refs++;
-  neap__loop_anchor(loop);
-  return self;
+  neap__loop_anchor(client->loop);
 }
 
-static void free_data(neap__http_transfer *self) {
-  if (self->data && self->streams)
+neap__http_transfer *neap__http_transfer_new(neap__http_client *client, const char *method,
+                                             const char *url) {
+  size_t size = strlen(url) + 1;
+  neap__http_transfer *self = take_spare(client);
+  if (!self) return NULL;
+  init(self, client);
+  assert(strlen(method) < sizeof self->method);
+  strcpy(self->method, method);
+  if (reserve(self, &self->url, &self->url_capacity, size)) {
+    memcpy(self->url, url, size);
+    return self;
+  }
+  neap__http_transfer_unref(self);
+  return NULL;
+}
+
+static void free_block(neap_loop *loop, char **block, size_t *capacity) {
+  neap__memory_free(&loop->memory, *block);
+  *block = NULL;
+  *capacity = 0;
+}
+
+void neap__http_transfer_free(neap__http_transfer *self, neap_loop *loop) {
+  free_block(loop, &self->url, &self->url_capacity);
+  free_block(loop, &self->head, &self->head_capacity);
+  free_block(loop, &self->data, &self->data_capacity);
+  neap__memory_free(&loop->memory, self);
+}
+
+static void drop_large(neap_loop *loop, char **block, size_t *capacity) {
+  if (*capacity > NEAP__HTTP_KEPT) free_block(loop, block, capacity);
+}
+
+/* What is left are its blocks. */
+static void clear(neap__http_transfer *self) {
+  neap__http_transfer blocks = {.url = self->url,
+                                .url_capacity = self->url_capacity,
+                                .head = self->head,
+                                .head_capacity = self->head_capacity,
+                                .data = self->data,
+                                .data_capacity = self->data_capacity};
+  *self = blocks;
+}
+
+static void put_back(neap__http_transfer *self, neap__http_client *client) {
+  neap_loop *loop = client->loop;
+  if (client->is_closed || client->spare_count >= NEAP__HTTP_SPARES) {
+    neap__http_transfer_free(self, loop);
+    return;
+  }
+  drop_large(loop, &self->url, &self->url_capacity);
+  drop_large(loop, &self->head, &self->head_capacity);
+  drop_large(loop, &self->data, &self->data_capacity);
+  clear(self);
+  self->next = client->spares;
+  client->spares = self;
+  client->spare_count++;
+}
+
+static void free_body(neap__http_transfer *self) {
+  if (self->data && self->streams) {
     neap__block_give(self->loop, self->data, self->data_capacity);
-  else
-    neap__memory_free(memory_of(self), self->data);
+    self->data = NULL;
+    self->data_capacity = 0;
+  }
+  if (self->reader.buffer) neap__reader_clear(&self->reader);
 }
 
 void neap__http_transfer_unref(neap__http_transfer *self) {
@@ -492,15 +562,13 @@ void neap__http_transfer_unref(neap__http_transfer *self) {
   assert(!self->easy);
   neap_loop *loop = self->loop;
   neap__http_client *client = self->client;
-  char *blocks[] = {self->url,  self->method,    self->body,
-                    self->head, self->final_url, self->message};
-  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
-    neap__memory_free(&loop->memory, blocks[i]);
-  free_data(self);
-  if (self->reader.buffer) neap__reader_clear(&self->reader);
+  free_body(self);
+  neap__memory_free(&loop->memory, self->body);
+  neap__memory_free(&loop->memory, self->final_url);
+  neap__memory_free(&loop->memory, self->message);
   curl_slist_free_all(self->headers);
   neap__http_settings_unref(self->settings);
-  neap__memory_free(&loop->memory, self);
+  put_back(self, client);
   neap__http_client_unref(client);
   neap__loop_unanchor(loop);
 }

@@ -25,12 +25,34 @@ local M = { retry = retry.retry }
 -- Options: of connections and the like, which are told to libcurl once; of a client; of a request.
 
 local SETTINGS = { proxy = true, no_proxy = true, ca_file = true, ca_path = true, cert = true, key = true,
-  key_password = true, auth = true, user_agent = true, unix_socket = true, resolve = true, http = true,
+  key_password = true, auth = true, unix_socket = true, resolve = true, http = true,
   max_redirects = true, verify = true, compression = true, connect_timeout = true, idle_timeout = true }
-local CLIENT = { base_url = true, max_connections = true, max_host_connections = true, cookies = true }
+local CLIENT = { base_url = true, user_agent = true, max_connections = true, max_host_connections = true, cookies = true }
 local REQUEST = { method = true, url = true, query = true, body = true, form = true, json = true,
   multipart = true, length = true }
 local SHARED = { headers = true, stream = true, max_body = true, retry = true }
+
+-- What libcurl sends by itself costs more than the same line when it is given it.
+local ENCODINGS = native.features().encodings
+local ACCEPT_ENCODING = ENCODINGS ~= "" and { "Accept-Encoding", { ENCODINGS } } or nil
+local USER_AGENT = "neap/" .. core.version
+
+--- What is sent where nobody says something else.
+local function default_headers(opts)
+  local map = { ["user-agent"] = { "User-Agent", { opts.user_agent or USER_AGENT } } }
+  if opts.compression ~= false then map["accept-encoding"] = ACCEPT_ENCODING end
+  return map
+end
+
+local PROXIES = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY" }
+
+--- Where the environment names no proxy libcurl need not look for one at each request.
+local function has_proxy()
+  for _, name in ipairs(PROXIES) do
+    if os.getenv(name) then return true end
+  end
+  return false
+end
 
 local function check_names(opts, what, index, own)
   check.table(opts, what, index)
@@ -82,8 +104,7 @@ end
 local function new_settings(opts, lines, what, index)
   local all = { headers = lines }
   for name in pairs(SETTINGS) do all[name] = opts[name] end
-  if all.proxy == false then all.proxy = "" end
-  if all.user_agent == nil then all.user_agent = "neap/" .. core.version end
+  if all.proxy == false or (all.proxy == nil and not has_proxy()) then all.proxy = "" end
   all.resolve = resolve_lines(opts.resolve, what, index)
   all.user, all.password = credentials(opts.auth, what, index)
   return native_call(what, index, native.settings, all)
@@ -160,9 +181,11 @@ local function add_type(map, kind)
 end
 
 local function header_lines(self, opts, body, kind, what)
-  if opts.headers == nil and not body then return nil end
+  if opts.headers == nil and opts.compression == nil and not body then return nil end
   local map = {}
   for name, entry in pairs(self.headers) do map[name] = entry end
+  if opts.compression == false then map["accept-encoding"] = nil end
+  if opts.compression then map["accept-encoding"] = ACCEPT_ENCODING end
   headers.merge(map, opts.headers, what)
   if body then add_type(map, kind) end
   return headers.lines(map)
@@ -266,13 +289,15 @@ Client.__metatable = false
 
 local TOKEN = "^[%w!#$%%&'*+%-.^_`|~]+$"
 
+local MAX_METHOD = 31
+
 --- request(method, url, opts?) or request{ method =, url =, ... }
 local function request_any(self, method, url, opts)
   if type(method) == "table" then
     opts = method
     method, url = opts.method or "GET", opts.url
   end
-  if type(method) ~= "string" or not method:find(TOKEN) then
+  if type(method) ~= "string" or not method:find(TOKEN) or #method > MAX_METHOD then
     core.argument_error("request", 1, "the name of a method expected")
   end
   return request(self, "request", method:upper(), url, opts)
@@ -338,12 +363,15 @@ local function check_client(opts)
   if cookies ~= nil and type(cookies) ~= "boolean" and type(cookies) ~= "table" then
     refuse("client", 1, "cookies", "a boolean or a list of lines", cookies)
   end
+  if opts.user_agent ~= nil and (type(opts.user_agent) ~= "string" or opts.user_agent:find("[\r\n\0]")) then
+    refuse("client", 1, "user_agent", "a string of one line", opts.user_agent)
+  end
   check_boolean(opts.stream, "stream", "client", 1)
   check_size(opts.max_body, "max_body", "client", 1)
 end
 
 local function new_client(opts, is_standing)
-  local map = headers.merge({}, opts.headers, "client")
+  local map = headers.merge(default_headers(opts), opts.headers, "client")
   local lines = headers.lines(map)
   local policy = opts.retry and retry.policy(opts.retry, "client", 1) or nil
   return setmetatable({

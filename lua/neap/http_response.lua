@@ -32,6 +32,10 @@ function fields.reason(self)
   return self.head:match("^%S+ +%d+ +([^\r\n]*)") or ""
 end
 
+function fields.version(self)
+  return self.head:match("^HTTP/(%S+)") or ""
+end
+
 function fields.ok(self)
   return self.status >= 200 and self.status < 300
 end
