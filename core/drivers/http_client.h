@@ -169,7 +169,6 @@ struct neap__http_transfer {
 
   /* The response. */
   int status;
-  long version;
   char *head; /* of the last response, as it came: lines with their ends */
   size_t head_size, head_capacity;
   char *final_url; /* NULL: `url` */
@@ -191,6 +190,7 @@ struct neap__http_transfer {
   bool is_connecting;
   bool has_location;
   bool has_head;
+  bool is_connected; /* the request was sent, or is about to be */
   bool is_paused;      /* nobody reads */
   bool is_send_paused; /* nobody sends */
   bool has_ended;

@@ -1,10 +1,23 @@
 #include "http_client.h"
 
+#include <strings.h>
+
 /* The system's own reason where libcurl kept one. */
 static int system_code(CURL *curl, int otherwise) {
   long number = 0;
   if (curl) curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
   return number > 0 ? uv_translate_sys_error((int)number) : otherwise;
+}
+
+static bool is_secure(CURL *curl) {
+  char *scheme = NULL;
+  if (curl) curl_easy_getinfo(curl, CURLINFO_SCHEME, &scheme);
+  return scheme && strcasecmp(scheme, "https") == 0;
+}
+
+/* Without a reason of the system's it was bytes that make no sense; of TLS the system's is not kept. */
+static int receive_code(CURL *curl) {
+  return system_code(curl, is_secure(curl) ? UV_ECONNRESET : UV_EPROTO);
 }
 
 int neap__http_code(CURLcode result, CURL *curl) {
@@ -21,10 +34,10 @@ int neap__http_code(CURLcode result, CURL *curl) {
   case CURLE_COULDNT_CONNECT: return system_code(curl, UV_ECONNREFUSED);
   case CURLE_OPERATION_TIMEDOUT: return UV_ETIMEDOUT;
   case CURLE_TOO_MANY_REDIRECTS: return UV_ELOOP;
-  case CURLE_SEND_ERROR:
-  case CURLE_RECV_ERROR: return system_code(curl, UV_ECONNRESET);
+  case CURLE_SEND_ERROR: return system_code(curl, UV_ECONNRESET);
+  case CURLE_RECV_ERROR: return receive_code(curl);
   case CURLE_GOT_NOTHING:
-  case CURLE_PARTIAL_FILE: return UV_EOF;
+  case CURLE_PARTIAL_FILE: return UV_ECONNRESET;
   case CURLE_SSL_CONNECT_ERROR:
   case CURLE_SSL_ENGINE_NOTFOUND:
   case CURLE_SSL_ENGINE_SETFAILED:

@@ -65,6 +65,7 @@ static int on_connected(void *data, char *address, char *local, int port, int lo
   (void)port;
   (void)local_port;
   self->is_connecting = false;
+  self->is_connected = true;
   touch(self);
   arm(self, self->settings->idle_limit);
   return CURL_PREREQFUNC_OK;
@@ -138,10 +139,9 @@ static int prepare_body(neap__http_transfer *self) {
 }
 
 static int end_head(neap__http_transfer *self) {
-  self->has_head = true;
-  curl_easy_getinfo(self->easy->curl, CURLINFO_HTTP_VERSION, &self->version);
   int code = keep_url(self);
   if (!code) code = prepare_body(self);
+  self->has_head = !code;
   if (code)
     neap__http_transfer_doom(self, code, NULL);
   else if (self->streams)
@@ -435,26 +435,35 @@ void neap__http_transfer_close(neap__http_transfer *self) {
   neap__http_transfer_unref(self);
 }
 
+/* Where there is a connection already, it is not the URL that is wrong. */
+static int result_code(const neap__http_transfer *self, CURLcode result) {
+  bool is_url = result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_URL_MALFORMAT;
+  if (is_url && self->is_connected) return UV_EPROTO;
+  return neap__http_code(result, self->easy->curl);
+}
+
 void neap__http_transfer_finish(neap__http_transfer *self, CURLcode result) {
   neap__http_easy *easy = self->easy;
   int code = self->code;
-  if (!code && !result && !self->has_head) code = end_head(self);
   if (!code && result) {
-    code = neap__http_code(result, easy->curl);
+    code = result_code(self, result);
     keep_message(self, easy->error[0] ? easy->error : curl_easy_strerror(result));
+  } else if (!code && !self->has_head) {
+    code = UV_ECONNRESET;
+    keep_message(self, "the connection ended within the head of the response");
   }
   end(self, code);
 }
 
 void neap__http_transfer_proceed(neap__http_transfer *self) {
   self->refs++;
+  if (self->streams && self->has_head && self->request) {
+    begin_stream(self);
+    settle_request(self, 0);
+  }
   if (self->code)
     end(self, self->code);
   else {
-    if (self->streams && self->has_head && self->request) {
-      begin_stream(self);
-      settle_request(self, 0);
-    }
     deliver_all(self);
     neap__http_send_proceed(self);
   }

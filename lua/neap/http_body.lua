@@ -24,6 +24,16 @@ end
 
 local SCALARS = { string = true, number = true, boolean = true }
 
+--- The names of fields, without the places of a list.
+local function sorted_names(fields)
+  local names = {}
+  for name in pairs(fields) do
+    if math.type(name) ~= "integer" then names[#names + 1] = name end
+  end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  return names
+end
+
 local function add_pair(pairs_, name, value, what, option)
   if not SCALARS[type(value)] then
     refuse(what, option, ("a string, a number or a boolean as '%s'"):format(tostring(name)), value)
@@ -41,13 +51,12 @@ function M.encode_pairs(fields, what, option)
     add_pair(encoded, entry[1], entry[2], what, option)
   end
   if #encoded > 0 then return table.concat(encoded, "&") end
-  for name, value in pairs(fields) do
+  for _, name in ipairs(sorted_names(fields)) do
+    local value = fields[name]
     for _, each in ipairs(type(value) == "table" and value or { value }) do
       add_pair(encoded, name, each, what, option)
     end
-    if value == false then add_pair(encoded, name, value, what, option) end
   end
-  table.sort(encoded)
   return table.concat(encoded, "&")
 end
 
@@ -86,13 +95,9 @@ end
 
 local function parts_of(fields, what)
   if type(fields) ~= "table" then refuse(what, "multipart", "a table", fields) end
-  local parts, names = {}, {}
+  local parts = {}
   for i, given in ipairs(fields) do parts[i] = new_part(nil, given, what) end
-  for name in pairs(fields) do
-    if math.type(name) ~= "integer" then names[#names + 1] = name end
-  end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(names) do parts[#parts + 1] = new_part(name, fields[name], what) end
+  for _, name in ipairs(sorted_names(fields)) do parts[#parts + 1] = new_part(name, fields[name], what) end
   return parts
 end
 

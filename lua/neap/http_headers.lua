@@ -135,15 +135,16 @@ end
 
 --- The lines as libcurl wants them: "Name:" is none, also where libcurl would send one by itself.
 function M.lines(map)
-  local lines = {}
-  for _, entry in pairs(map) do
-    local name, values = entry[1], entry[2]
+  local keys, lines = {}, {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    local name, values = map[key][1], map[key][2]
     if not values then lines[#lines + 1] = name .. ":" end
     for _, value in ipairs(values or {}) do
       lines[#lines + 1] = value:find("%S") and name .. ": " .. value or name .. ";"
     end
   end
-  table.sort(lines)
   return lines
 end
 

@@ -8,7 +8,7 @@ local M = {}
 
 local STATUSES = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
 local METHODS = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
-local CODES = { ECONNREFUSED = true, ECONNRESET = true, ECONNABORTED = true, EPIPE = true, EOF = true,
+local CODES = { ECONNREFUSED = true, ECONNRESET = true, ECONNABORTED = true, EPIPE = true,
   ETIMEDOUT = true, ERESOLVE = true, EHOSTUNREACH = true, ENETUNREACH = true, ENETDOWN = true }
 
 local function to_set(list, what, option, index)
