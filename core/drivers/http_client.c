@@ -192,6 +192,7 @@ void neap__http_client_close(neap__http_client *self) {
   free_idle(self);
   curl_multi_cleanup(self->multi);
   self->multi = NULL;
+  neap__http_drop_sockets(self);
   neap__timer_disarm(&self->loop->timers, &self->timer);
   if (self->is_kicked) neap__ready_remove(&self->loop->ready, is_this, &self->kick);
   self->is_kicked = false;

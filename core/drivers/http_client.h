@@ -117,6 +117,10 @@ int neap__http_client_set_cookie(neap__http_client *self, const char *line);
 /* Tells an easy handle how to open and close its sockets. */
 CURLcode neap__http_watch_sockets(neap__http_client *self, neap__http_easy *easy);
 int neap__http_on_socket(CURL *curl, curl_socket_t fd, int what, void *data, void *known);
+/* The connection that the transfer has opened has come about. */
+void neap__http_keep_socket(neap__http_transfer *transfer);
+/* None is watched any more: libcurl has closed them. */
+void neap__http_drop_sockets(neap__http_client *client);
 
 /* ---- Easy handles -------------------------------------------------------------------------- */
 
@@ -188,9 +192,10 @@ struct neap__http_transfer {
   const char *syscall;
   char *message; /* of libcurl, or NULL */
   bool is_connecting;
+  bool has_opened; /* a socket, since the last connection came about */
   bool has_location;
   bool has_head;
-  bool is_connected; /* the request was sent, or is about to be */
+  bool is_connected;   /* the request was sent, or is about to be */
   bool is_paused;      /* nobody reads */
   bool is_send_paused; /* nobody sends */
   bool has_ended;

@@ -7,16 +7,20 @@
 /* How libcurl's sockets are watched.
  *
  * libcurl gives a connection up between two requests and takes it again with the next. Telling that to
- * the system would cost two calls for each request, so a socket is watched as long as it is open; what
- * comes while libcurl does not want it (the peer closes) ends the watching. Sockets that are not
- * wanted keep no loop alive. */
+ * the system would cost two calls for each request, so the socket of a connection that has come about
+ * is watched as long as it is open; what comes while libcurl does not want it (the peer closes) ends
+ * the watching. Sockets that are not wanted keep no loop alive.
+ *
+ * Only of such a socket can we be sure to be told when it is closed. libcurl (7.87 to 8.x) closes those
+ * of attempts that have failed by itself, and does not say either that another one has the same number
+ * and is to be watched for the same. */
 struct neap__http_socket {
   uv_poll_t poll;
-  neap__http_client *client; /* NULL: it is closing */
   neap_loop *loop;
-  int events; /* what the system watches; 0: nothing */
-  bool is_wanted;
-  bool is_foreign; /* not opened by us: libcurl tells when it goes */
+  neap__http_client *client; /* NULL: it is closing */
+  int wanted;                /* events that libcurl waits for; 0: none */
+  int watched;               /* ... that the system is asked for */
+  bool is_kept;              /* we are told when it is closed */
 };
 
 /* ---- By descriptor -------------------------------------------------------------------------- */
@@ -57,13 +61,6 @@ static int add(neap__http_client *client, curl_socket_t fd, neap__http_socket **
   return 0;
 }
 
-/* The pair by which a thread tells that a name was looked up. */
-static int add_foreign(neap__http_client *client, curl_socket_t fd, neap__http_socket **result) {
-  int code = add(client, fd, result);
-  if (!code) (*result)->is_foreign = true;
-  return code;
-}
-
 static void on_closed(uv_handle_t *handle) {
   neap__http_socket *self = handle->data;
   neap_loop *loop = self->loop;
@@ -80,6 +77,10 @@ static void drop(neap__http_client *client, curl_socket_t fd) {
   uv_close((uv_handle_t *)&self->poll, on_closed);
 }
 
+void neap__http_drop_sockets(neap__http_client *client) {
+  for (size_t fd = 0; fd < client->capacity; fd++) drop(client, (curl_socket_t)fd);
+}
+
 /* ---- Events -------------------------------------------------------------------------------- */
 
 static int to_mask(int status, int events) {
@@ -93,11 +94,11 @@ static void on_event(uv_poll_t *poll, int status, int events) {
   neap__http_client *client = self->client;
   uv_os_fd_t fd;
   int running;
-  if (status < 0 || !self->is_wanted) {
+  if (status < 0 || !self->wanted) {
     uv_poll_stop(poll);
-    self->events = 0;
+    self->watched = 0;
   }
-  if (!self->is_wanted || uv_fileno((uv_handle_t *)poll, &fd)) return;
+  if (!self->wanted || uv_fileno((uv_handle_t *)poll, &fd)) return;
   client->is_working = true;
   curl_multi_socket_action(client->multi, fd, to_mask(status, events), &running);
   client->is_working = false;
@@ -109,29 +110,35 @@ static int to_events(int what) {
 }
 
 static void want(neap__http_socket *self, int events) {
-  self->is_wanted = true;
-  uv_ref((uv_handle_t *)&self->poll);
-  if (events == self->events) return;
+  if (!self->wanted) uv_ref((uv_handle_t *)&self->poll);
+  self->wanted = events;
+  if (events == self->watched) return;
   uv_poll_start(&self->poll, events, on_event);
-  self->events = events;
+  self->watched = events;
 }
 
-/* Nobody wants it for now. Where the watching for room to write would go on, it would tell of nothing else. */
+/* Nobody wants it for now. Where it is watched for room to write, that would tell of nothing else. */
 static void leave(neap__http_socket *self) {
-  self->is_wanted = false;
+  self->wanted = 0;
   uv_unref((uv_handle_t *)&self->poll);
-  if (!(self->events & UV_WRITABLE)) return;
+  if (!(self->watched & UV_WRITABLE)) return;
   uv_poll_stop(&self->poll);
-  self->events = 0;
+  self->watched = 0;
 }
 
 static void remove_socket(neap__http_client *client, curl_socket_t fd) {
   neap__http_socket *self = socket_of(client, fd);
-  if (!self) return;
-  if (self->is_foreign)
-    drop(client, fd);
-  else
+  if (self && self->is_kept)
     leave(self);
+  else
+    drop(client, fd);
+}
+
+/* An error here would end all transfers. */
+static void give_up(CURL *curl, int code) {
+  neap__http_easy *easy = NULL;
+  curl_easy_getinfo(curl, CURLINFO_PRIVATE, &easy);
+  if (easy && easy->transfer) neap__http_transfer_doom(easy->transfer, code, "poll");
 }
 
 int neap__http_on_socket(CURL *curl, curl_socket_t fd, int what, void *data, void *known) {
@@ -142,35 +149,55 @@ int neap__http_on_socket(CURL *curl, curl_socket_t fd, int what, void *data, voi
     remove_socket(client, fd);
     return 0;
   }
-  int code = self ? 0 : add_foreign(client, fd, &self);
-  if (code) { /* an error here would end all transfers */
-    neap__http_easy *easy = NULL;
-    curl_easy_getinfo(curl, CURLINFO_PRIVATE, &easy);
-    if (easy && easy->transfer) neap__http_transfer_doom(easy->transfer, code, "poll");
-    return 0;
-  }
-  want(self, to_events(what));
+  int code = self ? 0 : add(client, fd, &self);
+  if (code)
+    give_up(curl, code);
+  else
+    want(self, to_events(what));
   return 0;
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
 
+/* The descriptor may have had another socket before, which libcurl has closed. */
+static int renew(neap__http_client *client, curl_socket_t fd) {
+  neap__http_socket *self = socket_of(client, fd);
+  int wanted = self ? self->wanted : 0;
+  drop(client, fd);
+  int code = add(client, fd, &self);
+  if (!code && wanted) want(self, wanted);
+  return code;
+}
+
+/* A family that the system does not have may be followed by one that it has. */
+static void note_failure(neap__http_transfer *transfer, int number) {
+  if (number == EAFNOSUPPORT || number == EPROTONOSUPPORT) return;
+  neap__http_transfer_doom(transfer, uv_translate_sys_error(number), "socket");
+}
+
 static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
-  neap__http_easy *easy = data;
-  neap__http_transfer *transfer = easy->transfer;
-  neap__http_socket *socket_record;
+  neap__http_transfer *transfer = ((neap__http_easy *)data)->transfer;
   (void)purpose;
   neap__http_transfer_connect(transfer);
+  transfer->has_opened = true;
   int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (fd < 0) {
-    neap__http_transfer_doom(transfer, uv_translate_sys_error(errno), "socket");
+    note_failure(transfer, errno);
     return CURL_SOCKET_BAD;
   }
-  int code = add(transfer->client, fd, &socket_record);
+  int code = renew(transfer->client, fd);
   if (!code) return fd;
   neap__http_transfer_doom(transfer, code, "poll");
   close(fd);
   return CURL_SOCKET_BAD;
+}
+
+void neap__http_keep_socket(neap__http_transfer *transfer) {
+  curl_socket_t fd = CURL_SOCKET_BAD;
+  transfer->has_opened = false;
+  curl_easy_getinfo(transfer->easy->curl, CURLINFO_ACTIVESOCKET, &fd);
+  neap__http_socket *self = socket_of(transfer->client, fd);
+  if (self) self->is_kept = true;
 }
 
 static int on_close(void *data, curl_socket_t fd) {

@@ -66,6 +66,7 @@ static int on_connected(void *data, char *address, char *local, int port, int lo
   (void)local_port;
   self->is_connecting = false;
   self->is_connected = true;
+  if (self->has_opened) neap__http_keep_socket(self);
   touch(self);
   arm(self, self->settings->idle_limit);
   return CURL_PREREQFUNC_OK;

@@ -95,7 +95,7 @@ end
 local function native_call(what, index, fn, ...)
   local ok, result = pcall(fn, ...)
   if ok then return result end
-  local message = tostring(result):match("bad argument #%d+ to '[%w.?]*' %((.*)%)$")
+  local message = tostring(result):match("bad argument #%d+ to '[%w_.?]*' %((.*)%)$")
   if message then core.argument_error(what, index, message) end
   error(result, 0)
 end
@@ -186,7 +186,7 @@ local function header_lines(self, opts, body, kind, what)
   for name, entry in pairs(self.headers) do map[name] = entry end
   if opts.compression == false then map["accept-encoding"] = nil end
   if opts.compression then map["accept-encoding"] = ACCEPT_ENCODING end
-  headers.merge(map, opts.headers, what)
+  headers.merge(map, opts.headers, what, 2)
   if body then add_type(map, kind) end
   return headers.lines(map)
 end
@@ -371,7 +371,7 @@ local function check_client(opts)
 end
 
 local function new_client(opts, is_standing)
-  local map = headers.merge(default_headers(opts), opts.headers, "client")
+  local map = headers.merge(default_headers(opts), opts.headers, "client", 1)
   local lines = headers.lines(map)
   local policy = opts.retry and retry.policy(opts.retry, "client", 1) or nil
   return setmetatable({

@@ -97,38 +97,38 @@ end
 
 local TOKEN = "^[%w!#$%%&'*+%-.^_`|~]+$"
 
-local function check_value(name, value, what)
+local function check_value(name, value, what, index)
   local kind = type(value)
   if kind == "number" then return tostring(value) end
   if kind ~= "string" then
-    core.argument_error(what, 2, ("header '%s': string expected, got %s"):format(
+    core.argument_error(what, index, ("header '%s': string expected, got %s"):format(
       name, core.type_name(value)))
   elseif value:find("[\r\n\0]") then
-    core.argument_error(what, 2, ("header '%s': its value has a line break or a NUL byte"):format(name))
+    core.argument_error(what, index, ("header '%s': its value has a line break or a NUL byte"):format(name))
   end
   return value
 end
 
-local function check_values(name, value, what)
-  if type(value) ~= "table" then return { check_value(name, value, what) } end
+local function check_values(name, value, what, index)
+  if type(value) ~= "table" then return { check_value(name, value, what, index) } end
   local values = {}
-  for i, each in ipairs(value) do values[i] = check_value(name, each, what) end
+  for i, each in ipairs(value) do values[i] = check_value(name, each, what, index) end
   return values
 end
 
 --- Adds the headers of a user's table to `into`, by their name in lower case: { name, values }, or false
 --- for one that is not to be sent. They replace those that are there.
-function M.merge(into, headers, what)
+function M.merge(into, headers, what, index)
   if headers == nil then return into end
   if type(headers) ~= "table" then
-    core.argument_error(what, 2, "option 'headers': table expected, got " .. core.type_name(headers))
+    core.argument_error(what, index, "option 'headers': table expected, got " .. core.type_name(headers))
   end
   for name, value in pairs(headers) do
     if type(name) ~= "string" or not name:find(TOKEN) then
-      core.argument_error(what, 2, ("option 'headers': no name of a header: '%s'"):format(
+      core.argument_error(what, index, ("option 'headers': no name of a header: '%s'"):format(
         tostring(name)))
     end
-    into[name:lower()] = { name, value ~= false and check_values(name, value, what) }
+    into[name:lower()] = { name, value ~= false and check_values(name, value, what, index) }
   end
   return into
 end
