@@ -24,7 +24,7 @@ end
 local function read_chunks(conn)
   local chunks = {}
   while true do
-    local size = tonumber(await(conn:read_line()), 16)
+    local size = tonumber(await(conn:read_line()) or error(neap.error("EOF", "the client has gone"), 0), 16)
     if size == 0 then break end
     chunks[#chunks + 1] = await(conn:read_exactly(size))
     assert(await(conn:read_exactly(2)) == "\r\n")

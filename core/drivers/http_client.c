@@ -233,5 +233,5 @@ int neap__http_client_set_cookie(neap__http_client *self, const char *line) {
   if (!curl) return UV_ENOMEM;
   CURLcode code = curl_easy_setopt(curl, CURLOPT_COOKIELIST, line);
   curl_easy_cleanup(curl);
-  return neap__http_code(code, NULL);
+  return neap__http_code(code, NULL, false);
 }

@@ -229,8 +229,9 @@ void neap__http_transfer_connect(neap__http_transfer *self);
 /* Tells an easy handle of a transfer's callbacks. */
 CURLcode neap__http_watch_transfer(neap__http_easy *easy);
 
-/* What libcurl says as a code of neap's. */
-int neap__http_code(CURLcode result, CURL *curl);
+/* What libcurl says as a code of neap's. Where there is a connection already, it is not the URL that is
+ * wrong. */
+int neap__http_code(CURLcode result, CURL *curl, bool is_connected);
 
 /* Sends a request: done when the response's body has arrived, or, where it is streamed, its head.
  * Arguments: transfer (referenced). */

@@ -177,7 +177,7 @@ int neap__http_easy_take(neap__http_transfer *transfer, neap__http_easy **result
   set_sharing(easy, transfer, &code);
   if (code) {
     neap__http_easy_free(easy, transfer->loop);
-    return neap__http_code(code, NULL);
+    return neap__http_code(code, NULL, false);
   }
   easy->error[0] = '\0';
   *result = easy;

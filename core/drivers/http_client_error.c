@@ -16,16 +16,16 @@ static bool is_secure(CURL *curl) {
 }
 
 /* Without a reason of the system's it was bytes that make no sense; of TLS the system's is not kept. */
-static int receive_code(CURL *curl) {
-  return system_code(curl, is_secure(curl) ? UV_ECONNRESET : UV_EPROTO);
+static int receive_code(CURL *curl, bool is_connected) {
+  return system_code(curl, is_connected && is_secure(curl) ? UV_ECONNRESET : UV_EPROTO);
 }
 
-int neap__http_code(CURLcode result, CURL *curl) {
+int neap__http_code(CURLcode result, CURL *curl, bool is_connected) {
   switch (result) {
   case CURLE_OK: return 0;
   case CURLE_OUT_OF_MEMORY: return UV_ENOMEM;
   case CURLE_URL_MALFORMAT:
-  case CURLE_UNSUPPORTED_PROTOCOL:
+  case CURLE_UNSUPPORTED_PROTOCOL: return is_connected ? UV_EPROTO : UV_EINVAL;
   case CURLE_BAD_FUNCTION_ARGUMENT: return UV_EINVAL;
   case CURLE_NOT_BUILT_IN:
   case CURLE_UNKNOWN_OPTION: return UV_ENOTSUP;
@@ -35,7 +35,7 @@ int neap__http_code(CURLcode result, CURL *curl) {
   case CURLE_OPERATION_TIMEDOUT: return UV_ETIMEDOUT;
   case CURLE_TOO_MANY_REDIRECTS: return UV_ELOOP;
   case CURLE_SEND_ERROR: return system_code(curl, UV_ECONNRESET);
-  case CURLE_RECV_ERROR: return receive_code(curl);
+  case CURLE_RECV_ERROR: return receive_code(curl, is_connected);
   case CURLE_GOT_NOTHING:
   case CURLE_PARTIAL_FILE: return UV_ECONNRESET;
   case CURLE_SSL_CONNECT_ERROR:

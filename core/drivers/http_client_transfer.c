@@ -436,18 +436,11 @@ void neap__http_transfer_close(neap__http_transfer *self) {
   neap__http_transfer_unref(self);
 }
 
-/* Where there is a connection already, it is not the URL that is wrong. */
-static int result_code(const neap__http_transfer *self, CURLcode result) {
-  bool is_url = result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_URL_MALFORMAT;
-  if (is_url && self->is_connected) return UV_EPROTO;
-  return neap__http_code(result, self->easy->curl);
-}
-
 void neap__http_transfer_finish(neap__http_transfer *self, CURLcode result) {
   neap__http_easy *easy = self->easy;
   int code = self->code;
   if (!code && result) {
-    code = result_code(self, result);
+    code = neap__http_code(result, easy->curl, self->is_connected);
     keep_message(self, easy->error[0] ? easy->error : curl_easy_strerror(result));
   } else if (!code && !self->has_head) {
     code = UV_ECONNRESET;
