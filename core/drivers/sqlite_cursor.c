@@ -153,7 +153,7 @@ static void turn_over(neap__sqlite_cursor *self) {
 /* What has come before an error is given first. */
 static int outcome(neap__sqlite_next *self) {
   const neap__sqlite_cursor *cursor = self->cursor;
-  if (cursor->left > 0) return 0;
+  if (cursor->left > 0 || cursor->is_closed) return 0;
   self->op.error.path = cursor->db->options.path;
   if (cursor->closed_code) return cursor->closed_code;
   self->op.error.message = cursor->failure.message;
@@ -320,7 +320,11 @@ neap__sqlite_cursor *neap__sqlite_cursor_new(neap__sqlite *db, neap__sqlite_tx *
   atomic_init(&self->conn, NULL);
   neap__list_init(&self->turn.link);
   neap__list_init(&self->pull);
-  neap__list_append(&db->cursors, &self->link);
+  neap__list_init(&self->link);
+  if (db->is_closing)
+    self->closed_code = NEAP_ECLOSED;
+  else
+    neap__list_append(&db->cursors, &self->link);
   return self;
 }
 

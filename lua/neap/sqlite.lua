@@ -70,7 +70,7 @@ end
 
 function Undo:__close()
   local tx = self.tx
-  if not self.is_done then pcall(core.shield, roll_back, tx) end
+  if self.is_open then pcall(core.shield, roll_back, tx) end
   driver.leave(tx)
 end
 
@@ -78,9 +78,10 @@ local function run(object, begin, fn, ...)
   local tx = driver.new_transaction(object)
   local undo <close> = setmetatable({ tx = tx }, Undo)
   core.await(driver.begin(tx, begin))
+  undo.is_open = true
   local results = table.pack(current:with(tx, fn, tx, ...))
   core.await(driver.commit(tx))
-  undo.is_done = true
+  undo.is_open = false
   return table.unpack(results, 1, results.n)
 end
 
