@@ -247,6 +247,26 @@ local benches = {
     },
   },
   {
+    name = "workers",
+    about = "16 jobs that count the primes below 200 000; round trips; copies there and back",
+    peers = {
+      { "neap, 2 threads", script("workers") },
+      { "one thread", script("workers_single") },
+      { "C, 2 threads with Lua", program("workers_raw") },
+      { "luv new_work", "UV_THREADPOOL_SIZE=2 " .. script("workers_luv"), needs = "luv" },
+      { "Node, 2 workers", script("workers_node"), needs = "node" },
+    },
+    limit = "C, 2 threads with Lua",
+    rows = {
+      { "wall_ms", "P12 the jobs, ms, next to one thread", limit = "one thread", at_most = 1 / 1.9 },
+      { "wall_ms", "the jobs, ms" },
+      { "round_trip_us", "P13 an empty job and back, one by one, us", at_most = 1.2 },
+      { "round_trip_64_us", "P13 an empty job and back, 64 under way, us for each", at_most = 1.3 },
+      { "records_mb", "20 000 records of five fields, MB/s" },
+      { "string_mb", "a string of 16 MiB, MB/s" },
+    },
+  },
+  {
     name = "deep",
     about = "a recursion of awaits, ns of CPU time for each level",
     peers = {

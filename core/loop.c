@@ -124,13 +124,14 @@ static void poll_now(neap_loop *loop) {
 }
 
 /* How long what is on its way gets before a virtual clock jumps, in milliseconds of real time: jobs
- * of the thread pool end by themselves, unless they block for ever; what was sent to a socket of this
- * machine is there almost at once. */
-enum { PATIENCE_WITH_JOBS = 100, PATIENCE_WITH_SOCKETS = 2 };
+ * of the thread pool end by themselves, unless they block for ever, and so does what another thread
+ * computes before it posts; what was sent to a socket of this machine is there almost at once. */
+enum { PATIENCE_WITH_THREADS = 100, PATIENCE_WITH_SOCKETS = 2 };
 
 /* Waits for events; true if one has come before the patience was over. */
 static bool poll_patiently(neap_loop *loop) {
-  uint64_t patience = loop->jobs > 0 ? PATIENCE_WITH_JOBS : PATIENCE_WITH_SOCKETS;
+  bool has_threads = loop->jobs > 0 || loop->holds > 0;
+  uint64_t patience = has_threads ? PATIENCE_WITH_THREADS : PATIENCE_WITH_SOCKETS;
   uint64_t begin = uv_hrtime();
   uv_update_time(loop->uv);
   uv_timer_start(&loop->alarm, on_alarm, patience, 0);

@@ -5,7 +5,7 @@
  *
  * A *loop* (neap_loop) drives everything: it keeps the queue of tasks that are ready to run, the
  * deadlines, and a libuv loop, its own or one of the host's. All state hangs from the loop, there
- * are no globals, and two loops never meet.
+ * are no globals, and two loops never meet, but through a channel (neap_channel).
  *
  * A *task* (neap_task) is work that ends once: done, failed or cancelled. It either has a body, a
  * step function that neap calls again whenever what it awaits has ended, or it is an *operation*,
@@ -49,6 +49,8 @@ typedef struct neap_scope neap_scope;
 typedef struct neap_clock neap_clock;
 typedef struct neap_queue neap_queue;
 typedef struct neap_token neap_token;
+typedef struct neap_channel neap_channel;
+typedef struct neap_port neap_port;
 typedef struct neap_pool neap_pool;
 typedef struct neap_work neap_work;
 
@@ -340,6 +342,74 @@ NEAP_API int neap_queue_wait(neap_queue *queue, neap_task **task);
 /* Ends the first wait: its task is done, with `value` as its neap_task_value. False: nobody waits,
  * and nothing was handed over. Runs no task. */
 NEAP_API bool neap_queue_wake(neap_queue *queue, void *value);
+
+/* ---- Channels between threads --------------------------------------------------------------- */
+
+/* A channel hands items from loop to loop, each on a thread of its own, in the order in which they were
+ * sent; senders and receivers that wait are served in the order in which they came. An item is a
+ * pointer, not NULL, which belongs to one after the other: the sender, the channel, the receiver.
+ *
+ * A loop waits on a channel through a port. While tasks wait there, and somebody else has a reference to
+ * the channel, the loop is held: another thread may wake it. Where nobody else has one, nobody will,
+ * which is a deadlock as usual. */
+
+typedef struct neap_channel_options {
+  size_t
+      capacity; /* items that are buffered; 0: a send ends when its item is received; SIZE_MAX: any */
+  void (*release)(void *item); /* frees what was not received. Thread: any */
+  neap_allocator allocator;    /* NULL: realloc and free. Outlives the channel. Thread: any */
+  void *allocator_data;
+} neap_channel_options;
+
+/* Owner: the caller has one reference. UV_ENOMEM. Thread: any. */
+NEAP_API int neap_channel_new(const neap_channel_options *options, neap_channel **channel);
+
+/* Thread: any. The last one to let go frees the channel with what is in it. */
+NEAP_API neap_channel *neap_channel_ref(neap_channel *channel);
+NEAP_API void neap_channel_unref(neap_channel *channel);
+
+/* What does not wait. Thread: any. Takes the item over if it returns 0; UV_EAGAIN where a send would
+ * wait, NEAP_ECLOSED, UV_ENOMEM. */
+NEAP_API int neap_channel_try_send(neap_channel *channel, void *item);
+/* Gives an item away; UV_EAGAIN: there is none, NEAP_ECLOSED: there is none and will be none.
+ * Thread: any. */
+NEAP_API int neap_channel_try_recv(neap_channel *channel, void **item);
+
+/* Closes it: what is buffered can still be received, what waits to be sent fails with NEAP_ECLOSED.
+ * `reason` (NULL: none), which is taken over and freed as an item is, says why; receivers then fail with
+ * NEAP_ECLOSED at the end. False: it was closed before, and the reason is still the caller's. Thread: any. */
+NEAP_API bool neap_channel_close(neap_channel *channel, void *reason);
+/* Thread: any. */
+NEAP_API bool neap_channel_is_closed(neap_channel *channel);
+/* Why it was closed; NULL: for no reason, or it is open. Borrowed until the last unref. Thread: any. */
+NEAP_API void *neap_channel_reason(neap_channel *channel);
+
+/* Whether neap_channel_try_send would take an item now: 0, UV_EAGAIN, NEAP_ECLOSED. Thread: any. */
+NEAP_API int neap_channel_room(neap_channel *channel);
+
+/* How many items are buffered, and how many can be. Thread: any. */
+NEAP_API size_t neap_channel_count(neap_channel *channel);
+NEAP_API size_t neap_channel_capacity(const neap_channel *channel);
+
+/* The port of a loop, always the same one as long as it is open. It has a reference to the channel.
+ * Owner: the caller has one reference to the port. UV_ENOMEM. */
+NEAP_API int neap_port_open(neap_loop *loop, neap_channel *channel, neap_port **port);
+NEAP_API neap_port *neap_port_ref(neap_port *port);
+/* What waits goes on without its holder. */
+NEAP_API void neap_port_unref(neap_port *port);
+NEAP_API neap_channel *neap_port_channel(const neap_port *port);
+
+/* A task that is done when the item is in the channel or with a receiver. NEAP_ECLOSED, UV_ENOMEM. Takes
+ * the item over if it returns 0; one that is not sent is freed. Owner: the caller has one reference. */
+NEAP_API int neap_port_send(neap_port *port, void *item, neap_task **task);
+
+/* A task that is done when it has an item, its neap_task_value, or NULL at the end. Cancelled, it has
+ * taken nothing; one that has got its item when the cancellation comes is done. Owner: the caller has
+ * one reference. UV_ENOMEM. */
+NEAP_API int neap_port_recv(neap_port *port, neap_task **task);
+/* Gives the item of neap_port_recv's task away, the first time; NULL: there is none. What nobody takes is
+ * freed with the task. */
+NEAP_API void *neap_port_take(neap_task *task);
 
 /* ---- Work on other threads ----------------------------------------------------------------- */
 

@@ -61,7 +61,8 @@ static bool is_this_thread(const neap__pool_thread *thread) {
   return uv_thread_equal(&thread->id, &self);
 }
 
-/* A thread that has to be waited for; lost ones unlink themselves. */
+/* A thread that has to be waited for. A lost one among them has let go of the pool with what it ran, and is
+ * about to see that. */
 static neap__pool_thread *take_other(neap_pool *pool) {
   neap__pool_thread *other = NULL;
   uv_mutex_lock(&pool->mutex);
@@ -69,7 +70,10 @@ static neap__pool_thread *take_other(neap_pool *pool) {
     neap__pool_thread *thread = NEAP__CONTAINER(link, neap__pool_thread, link);
     if (!is_this_thread(thread)) other = thread;
   }
-  if (other) neap__list_unlink(&other->link);
+  if (other) {
+    neap__list_unlink(&other->link);
+    other->is_joined = true;
+  }
   uv_mutex_unlock(&pool->mutex);
   return other;
 }
@@ -81,14 +85,15 @@ static void join_others(neap_pool *pool) {
   }
 }
 
-/* Nobody waits for a lost thread, nor for the one that frees the pool. Once it is unlinked, only the latter
- * may touch the pool. */
+/* Nobody waits for a lost thread that comes here before the pool ends, nor for the one that frees the pool.
+ * Once it is unlinked, only the latter may touch the pool. */
 static void thread_main(void *data) {
   neap__pool_thread *self = data;
   neap_pool *pool = self->pool;
   uv_mutex_lock(&pool->mutex);
   for (neap__pool_item *item; (item = next_item(pool, self));) run_item(pool, self, item);
-  bool frees_pool = pool->ends_on == self, is_alone = frees_pool || self->is_lost;
+  bool frees_pool = pool->ends_on == self;
+  bool is_alone = frees_pool || (self->is_lost && !self->is_joined);
   if (is_alone) neap__list_unlink(&self->link);
   uv_mutex_unlock(&pool->mutex);
   if (self->end_local) self->end_local(self->local);

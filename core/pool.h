@@ -37,7 +37,8 @@ struct neap__pool_thread {
   uv_thread_t id;
   void *local;                    /* what those that it runs share */
   void (*end_local)(void *local); /* Thread: this one, at its end */
-  bool is_lost; /* it runs what was abandoned, and another one may take its place */
+  bool is_lost;   /* it runs what was abandoned, and another one may take its place */
+  bool is_joined; /* somebody waits for its end, and frees it */
 };
 
 /* Queues an idle item, which the caller keeps until `end`. The pool stays at least as long. A code if there

@@ -384,6 +384,28 @@ TEST(another_thread_takes_the_place_of_an_abandoned_one) {
   bench_close_idle(&b);
 }
 
+/* Its last user drops the pool while the lost thread is about to leave it. */
+TEST(a_pool_ends_while_a_lost_thread_leaves_it) {
+  enum { TIMES = 2000 };
+  bench b;
+  labour data;
+  neap_loop *loop = open_real(&b);
+  for (int i = 0; i < TIMES; i++) {
+    labour_init(&data, true);
+    neap_pool *pool = new_pool(1);
+    neap_task *task = start(loop, pool, &abandoned_kind, &data);
+    uv_sem_wait(&data.begun);
+    CHECK(neap_task_cancel(task));
+    neap_task_unref(task);
+    uv_sem_post(&data.go_on);
+    wait_until_released(&data);
+    for (int k = 0; k < i % 50; k++) sched_yield();
+    neap_pool_unref(pool);
+    labour_deinit(&data);
+  }
+  bench_close_idle(&b);
+}
+
 TEST(abandonable_work_that_has_ended_keeps_its_result) {
   bench b;
   labour data;

@@ -78,6 +78,11 @@ local M = {
   localvar = localvar.localvar,
   progress = progress.progress,
 
+  -- threads
+  worker = require "neap.worker",
+  parallel = require "neap.parallel",
+  serve_cores = require "neap.cores".serve_cores,
+
   -- I/O
   fs = require "neap.fs",
   net = require "neap.net",

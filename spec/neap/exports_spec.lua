@@ -171,6 +171,9 @@ local objects = {
   Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
+  ThreadChannel = { "thread-channel", "ThreadChannel", function()
+    return neap.worker.channel()
+  end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },
   Permit = { "sync", "Permit", function() return await(neap.semaphore(1):acquire()) end },
   Mutex = { "sync", "Mutex", function() return neap.mutex() end },
@@ -195,8 +198,9 @@ local function close_all(first, ...)
   close_all(...)
 end
 
---- Here is no terminal: terminal_spec.lua looks at this class.
-local elsewhere = { Tty = true }
+--- Here is no terminal: terminal_spec.lua looks at this class. Others are only within workers:
+--- parallel_spec.lua and cores_spec.lua.
+local elsewhere = { Tty = true, ParallelLoop = true, CoreStats = true, Cores = true }
 
 local function described(object)
   local page, title = object[1], object[2]
@@ -212,6 +216,7 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  parallel = neap.parallel,
   testing = testing,
 }
 

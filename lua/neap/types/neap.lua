@@ -16,6 +16,7 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field parallel neap.parallel
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -142,7 +143,7 @@ function neap.race(fn, ...) end
 function neap.map(list, fn, opts) end
 
 ---The same without results; of an iterator, fn gets all of its values. It is closed at the end.
----@param items any[] | fun(): ... | neap.Channel | neap.Stream | neap.Each
+---@param items any[] | fun(): ... | neap.Channel | neap.ThreadChannel | neap.Stream | neap.Each
 ---@param fn fun(...): ...
 ---@param opts? neap.LoopOptions
 ---@return neap.Task
@@ -612,6 +613,38 @@ function Channel:try_recv() end
 ---@param err? any
 ---@return boolean closed true the first time
 function Channel:close(err) end
+
+---A channel between Lua states; see neap.worker.channel. Two objects of one channel are equal.
+---@class neap.ThreadChannel
+---@operator len: integer
+---@overload async fun(): ...
+local ThreadChannel = {}
+
+---Done when a copy of the item is in the buffer or with a receiver; ECLOSED.
+---@param ... any the item; what cannot cross is an argument error
+---@return neap.Task
+function ThreadChannel:send(...) end
+
+---A Task of true and the item; of false when the channel is closed and empty.
+---@return neap.Task
+---@nodiscard
+function ThreadChannel:recv() end
+
+---@param ... any the item
+---@return boolean sent
+---@return ("full" | "closed")? why
+function ThreadChannel:try_send(...) end
+
+---True and the item, or false and "empty" or "closed".
+---@return boolean received
+---@return any ...
+---@nodiscard
+function ThreadChannel:try_recv() end
+
+---No more items. With an error, each receiver raises a copy of it when the buffer is empty.
+---@param err? any without userdata in it
+---@return boolean closed true the first time
+function ThreadChannel:close(err) end
 
 ---@class neap.Semaphore
 local Semaphore = {}
@@ -1399,6 +1432,108 @@ function Conn:set_keepalive(on, seconds) end
 ---@return integer # the descriptor; it stays the connection's
 ---@nodiscard
 function Conn:fd() end
+
+-- parallel loops ----------------------------------------------------------------------------------
+
+---@class neap.ParallelOptions
+---@field workers? integer how many jobs share the loop; default: the threads of the pool
+---@field chunk? integer indices or items that a worker takes at a time
+---@field pool? neap.Pool
+---@field combine? fun(a: any, b: any): any of reduce
+
+---@class neap.parallel
+local parallel = {}
+
+---Calls fn(i, loop) on other threads for each i from lo to hi, once, in no certain order.
+---@param lo integer
+---@param hi integer
+---@param fn fun(i: integer, loop: neap.ParallelLoop)
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { completed: boolean, lowest_break: integer? }
+function parallel.range(lo, hi, fn, opts) end
+
+---The first results of fn(item, index), in the order of the list, with n.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { n: integer, [integer]: any }
+---@nodiscard
+function parallel.map(list, fn, opts) end
+
+---Folds the list chunk by chunk, from left to right; fn must be associative.
+---@param list any[]
+---@param fn fun(result: any, item: any): any
+---@param init any
+---@param opts? neap.ParallelOptions with combine, where results and items are of two kinds
+---@return neap.Task
+---@nodiscard
+function parallel.reduce(list, fn, init, opts) end
+
+---Runs the functions at the same time: their first results, with n.
+---@param ... fun(): any
+---@return neap.Task # of { n: integer, [integer]: any }
+function parallel.invoke(...) end
+
+---@class neap.ParallelLoop
+local ParallelLoop = {}
+
+---Nothing above this index is begun any more; all below it run.
+function ParallelLoop:break_() end
+
+---Nothing is begun any more.
+function ParallelLoop:stop() end
+
+---Whether this call might as well return.
+---@return boolean
+---@nodiscard
+function ParallelLoop:should_exit() end
+
+-- servers on all processors -----------------------------------------------------------------------
+
+---@class neap.CoresOptions: neap.ServeOptions
+---@field module string the name of a module that each worker requires
+---@field workers? integer default: one for each processor
+---@field on_listen? fun(cores: neap.Cores) called once, when all workers listen
+---@field on_error? fun(err: any, number: integer) an error of a handler, and the number of its worker
+
+---Serves on all processors: each worker is a thread with a loop and a Lua state, and listens to the same port.
+---@param opts neap.CoresOptions
+---@return neap.Task ends when it is cancelled
+function neap.serve_cores(opts) end
+
+---@class neap.CoreCounts
+---@field connections integer so far
+---@field open integer
+---@field errors integer of handlers
+---@field requests integer
+---@field memory integer bytes of its Lua state when it was last looked at
+
+---@class neap.Cores
+local Cores = {}
+
+---Where it listens.
+---@return string host
+---@return integer port
+---@nodiscard
+function Cores:address() end
+
+---How many workers there are.
+---@return integer
+---@nodiscard
+function Cores:workers() end
+
+---What each worker has done so far, and all of them together.
+---@return { [integer]: neap.CoreCounts, total: neap.CoreCounts }
+---@nodiscard
+function Cores:stats() end
+
+---@class neap.CoreStats
+local CoreStats = {}
+
+---Adds to one of this worker's counters.
+---@param name "connections"|"open"|"errors"|"requests"
+---@param n? integer default 1
+function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
