@@ -171,7 +171,7 @@ bool neapL__sqlite_add_failure(lua_State *L, const neap__sqlite_failure *failure
 
 static bool add_failure(lua_State *L, neap__op *op) {
   const neap__sqlite_request *self = (const neap__sqlite_request *)op;
-  if (!op->error.code) return false; /* cancelled */
+  if (op->task.status != NEAP_FAILED) return false; /* cancelled */
   return neapL__sqlite_add_failure(L, &self->failure, self->sql, self->size);
 }
 

@@ -87,7 +87,7 @@ static int push_next(lua_State *L, neapL__state *state, int index) {
 
 static bool add_failure(lua_State *L, neap__op *op) {
   const neap__sqlite_cursor *cursor = ((const neap__sqlite_next *)op)->cursor;
-  if (!op->error.code || cursor->closed_code) return false;
+  if (op->task.status != NEAP_FAILED || cursor->closed_code) return false;
   return neapL__sqlite_add_failure(L, &cursor->failure, cursor->sql, cursor->size);
 }
 

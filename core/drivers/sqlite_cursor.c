@@ -268,7 +268,7 @@ void neap__sqlite_cursor_unref(neap__sqlite_cursor *self) {
 static int start_next(neap__op *op) {
   neap__sqlite_next *self = (neap__sqlite_next *)op;
   neap__sqlite_cursor *cursor = self->cursor;
-  if (cursor->has_next && !cursor->is_pulling) turn_over(cursor);
+  if (cursor->left == 0 && cursor->has_next) turn_over(cursor);
   if (cursor->left > 0 || has_ended(cursor)) {
     int code = outcome(self);
     if (!code) neap__op_settle(op, 0);
