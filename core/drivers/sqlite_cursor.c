@@ -1,23 +1,32 @@
 #include "sqlite_cursor.h"
 
+#include "sqlite_error.h"
+
 static neap__sqlite_cursor *of_item(neap__pool_item *item) {
   return NEAP__CONTAINER(item, neap__sqlite_cursor, item);
 }
 
 /* ---- On a thread -------------------------------------------------------------------------------- */
 
-static int start_statement(neap__sqlite_cursor *self, neap__sqlite_conn *conn) {
-  const char *end = self->params.data + self->params.size, *next;
+/* 0 without a statement: it moves. */
+static int prepare(neap__sqlite_cursor *self, neap__sqlite_conn *conn) {
   size_t used;
   int code =
       neap__sqlite_prepare(conn, self->sql, self->size, &used, &self->statement, &self->failure);
-  if (code) return code;
+  self->moves = code && self->is_reading && neap__sqlite_forget_unknown(&self->failure);
+  if (code) return self->moves ? 0 : code;
   if (!self->statement)
     return neap__sqlite_refuse(&self->failure, UV_EINVAL, "there is no statement in the text");
   neap__sqlite_hold(conn, self->statement);
-  if (used < self->size)
-    return neap__sqlite_refuse(&self->failure, UV_EINVAL,
-                               "a query is one statement, and there is more behind its end");
+  if (used == self->size) return 0;
+  return neap__sqlite_refuse(&self->failure, UV_EINVAL,
+                             "a query is one statement, and there is more behind its end");
+}
+
+static int start_statement(neap__sqlite_cursor *self, neap__sqlite_conn *conn) {
+  const char *end = self->params.data + self->params.size, *next;
+  int code = prepare(self, conn);
+  if (code || self->moves) return code;
   self->moves = self->is_reading && !neap__sqlite_only_reads(self->statement);
   if (self->moves) return 0;
   return neap__sqlite_bind(conn, self->statement, self->params.data, end, &next, &self->failure);

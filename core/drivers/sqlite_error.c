@@ -188,3 +188,9 @@ void neap__sqlite_failure_deinit(neap__sqlite_failure *failure) {
   free(failure->message);
   *failure = (neap__sqlite_failure){0};
 }
+
+bool neap__sqlite_forget_unknown(neap__sqlite_failure *failure) {
+  if (failure->extended != SQLITE_ERROR) return false;
+  neap__sqlite_failure_deinit(failure);
+  return true;
+}

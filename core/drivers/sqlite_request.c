@@ -1,5 +1,7 @@
 #include "sqlite_request.h"
 
+#include "sqlite_error.h"
+
 static neap__sqlite_request *of_op(const neap__op *op) {
   return (neap__sqlite_request *)(void *)(uintptr_t)op;
 }
@@ -75,6 +77,7 @@ static int prepare_one(neap__sqlite_request *self, neap__sqlite_conn *conn, cons
   if (!*statement)
     return neap__sqlite_refuse(&self->failure, UV_EINVAL, "there is no statement in the text");
   neap__sqlite_give_back(conn, *statement);
+  *statement = NULL;
   return refuse_several(self, what);
 }
 
@@ -91,19 +94,25 @@ static int put_rows(neap__sqlite_request *self, neap__sqlite_conn *conn,
   return has_memory ? self->failure.code : neap__sqlite_refuse(&self->failure, UV_ENOMEM, NULL);
 }
 
-/* What writes goes to the connection for that, however it was asked for. */
+/* What writes, and what only the connection that writes may know (a temporary table), goes there, however it
+ * was asked for. */
+static bool must_move(neap__sqlite_request *self, const neap__sqlite_statement *statement) {
+  if (!self->is_reading) return false;
+  return statement ? !neap__sqlite_only_reads(statement)
+                   : neap__sqlite_forget_unknown(&self->failure);
+}
+
 static int query(neap__sqlite_request *self, neap_work *work, neap__sqlite_conn *conn) {
-  neap__sqlite_statement *statement;
+  neap__sqlite_statement *statement = NULL;
   int code = prepare_one(self, conn, "a query is", &statement);
-  if (code) return code;
-  if (self->is_reading && !neap__sqlite_only_reads(statement)) {
-    neap__work_move(work, self->db->pool);
-  } else {
+  bool moves = must_move(self, code ? NULL : statement);
+  if (moves) neap__work_move(work, self->db->pool);
+  if (!code && !moves) {
     code = bind_all(self, conn, statement);
     if (!code) code = put_rows(self, conn, statement);
   }
-  neap__sqlite_give_back(conn, statement);
-  return code;
+  if (statement) neap__sqlite_give_back(conn, statement);
+  return moves ? 0 : code;
 }
 
 /* ---- On a thread: several sets of parameters ---------------------------------------------------- */
