@@ -27,7 +27,7 @@ void neap__sqlite_add_reading(neap__sqlite *db) {
 
 void neap__sqlite_remove_reading(neap__sqlite *db) {
   uv_mutex_lock(&db->mutex);
-  if (--db->reading == 0) uv_cond_signal(&db->changed);
+  if (--db->reading == 0) uv_cond_broadcast(&db->changed);
   uv_mutex_unlock(&db->mutex);
 }
 
@@ -100,7 +100,7 @@ static void end_closer(neap__pool_item *item, bool is_abandoned) {
   if (neap__inbox_send(&db->loop->inbox, &db->closed)) return;
   uv_mutex_lock(&db->mutex);
   db->has_closed = true;
-  uv_cond_signal(&db->changed);
+  uv_cond_broadcast(&db->changed);
   uv_mutex_unlock(&db->mutex);
 }
 
