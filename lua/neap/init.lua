@@ -103,4 +103,14 @@ local M = {
   version = core.version,
 }
 
-return M
+--- Modules for outside libraries, each loaded when it is first used.
+local DRIVERS = { sqlite = "neap.sqlite" }
+
+return setmetatable(M, {
+  __index = function(module, name)
+    local driver = DRIVERS[name]
+    if not driver then return nil end
+    module[name] = require(driver)
+    return module[name]
+  end,
+})

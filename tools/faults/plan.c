@@ -87,7 +87,7 @@ static struct state {
   pid_t pid; /* who asked for noise */
   struct {
     uintptr_t begin, end;
-  } ranges[MOST_RANGES]; /* where libuv's and neap's code is */
+  } ranges[MOST_RANGES]; /* where the code of libuv, SQLite and neap is */
   int range_count;
   atomic_uint seen[CALL_COUNT], delivered[CALL_COUNT];
   atomic_int last;
@@ -104,7 +104,8 @@ __attribute__((constructor)) static void make_state(void) {
 static bool is_name_of_interest(const char *name) {
   static const char module[] = "/neap/core.so";
   size_t length = strlen(name), size = sizeof module - 1;
-  return strstr(name, "/libuv.so") || (length >= size && !strcmp(name + length - size, module));
+  if (strstr(name, "/libuv.so") || strstr(name, "/libsqlite3.so")) return true;
+  return length >= size && !strcmp(name + length - size, module);
 }
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *unused) {
@@ -120,9 +121,11 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *unused) {
   return 0;
 }
 
+/* Anew for each rule: what is loaded when it is first used may be there by now. */
 static bool find_objects(void) {
   if (!state) return false;
-  if (state->range_count == 0) dl_iterate_phdr(note_object, NULL);
+  state->range_count = 0;
+  dl_iterate_phdr(note_object, NULL);
   return state->range_count > 0;
 }
 
