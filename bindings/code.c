@@ -63,7 +63,7 @@ enum { SMALLEST_DUMP = 1024 };
 static bool reserve(neapL__state *state, code_box *box, size_t size) {
   neapL__code *code = box->code;
   size_t capacity = code ? code->capacity : 0;
-  if (size <= capacity) return true;
+  if (code && size <= capacity) return true;
   capacity = size > capacity * 2 ? size : capacity * 2;
   if (capacity < SMALLEST_DUMP) capacity = SMALLEST_DUMP;
   neapL__code *grown = neapL__resize_block(state, code, sizeof *code + capacity);
@@ -80,9 +80,10 @@ static bool reserve(neapL__state *state, code_box *box, size_t size) {
 static int append(lua_State *L, const void *piece, size_t size, void *data) {
   (void)L;
   const dump *self = data;
+  if (size == 0) return 0;
   size_t before = self->box->code ? self->box->code->size : 0;
   if (!reserve(self->state, self->box, before + size)) return 1;
-  if (size > 0) memcpy(self->box->code->bytes + before, piece, size);
+  memcpy(self->box->code->bytes + before, piece, size);
   self->box->code->size = before + size;
   return 0;
 }

@@ -1,5 +1,6 @@
 #include "conn.h"
 
+#include "buffer.h"
 #include "error.h"
 #include "reading.h"
 
@@ -22,16 +23,17 @@ static neap__write *use_stream(lua_State *L, neap__op *op) {
   return self;
 }
 
-/* conn:write(...) -> Task<bytes>: all of it, strings and numbers in order. The bytes are Lua's as long as
- * they are arguments, which is as long as the operation needs them. */
+/* conn:write(...) -> Task<bytes>: all of it, strings, numbers and Buffers in order. The bytes stay where they
+ * are as long as they are arguments and Lua does not run, which is as long as the operation needs them. */
 static void read_write(lua_State *L, neap__op *op) {
   int last = neapL__state_here(L)->arguments;
-  for (int i = 2; i <= last; i++) luaL_checkstring(L, i);
+  size_t size;
+  for (int i = 2; i <= last; i++) neapL__check_bytes(L, i, &size);
   neap__write *self = use_stream(L, op);
   if (!neap__write_reserve(self, last < 2 ? 1 : (unsigned)last - 1)) neapL__raise_memory(L);
   for (int i = 2; i <= last; i++) {
     uv_buf_t *buffer = &self->buffers[self->count];
-    buffer->base = (char *)(uintptr_t)lua_tolstring(L, i, &buffer->len);
+    buffer->base = (char *)(uintptr_t)neapL__check_bytes(L, i, &buffer->len);
     self->size += buffer->len;
     if (buffer->len > 0) self->count++;
   }

@@ -55,6 +55,15 @@ static bool concerns(const neapL__interruption *self) {
   return is_asked(self) && !self->is_delivered;
 }
 
+/* Whoever is interrupted in a loop ends as cancelled, as all below the main task do. */
+static bool cancel_main(neapL__interruption *self) {
+  neap_task *main = self->has_loop && self->state ? self->state->main : NULL;
+  if (!main) return false;
+  self->is_told = true;
+  neap__node_cancel(&main->node, NULL);
+  return true;
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar) {
   neapL__interruption *self = of_thread(L);
   uint64_t now = uv_hrtime();
@@ -70,6 +79,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     return;
   }
   look_again(L, self->raised_at ? 1 : LOOK_INTERVAL);
+  if (!self->raised_at) cancel_main(self);
   if (!self->raised_at) self->raised_at = now;
   neapL__push_ref(L, self->error_ref);
   lua_error(L);
@@ -147,10 +157,7 @@ static void send_signal(neapL__interruption *self, uv_thread_t thread, int numbe
 static void on_post(neap__post *post) {
   neapL__interruption *self = NEAP__CONTAINER(post, neapL__interruption, post);
   atomic_store(&self->is_posted, false);
-  neap_task *main = self->state ? self->state->main : NULL;
-  if (!is_asked(self) || !main) return;
-  self->is_delivered = true;
-  neap__node_cancel(&main->node, NULL);
+  if (is_asked(self) && cancel_main(self)) self->is_delivered = true;
 }
 
 static void post(neapL__interruption *self) {
@@ -172,7 +179,7 @@ void neapL__interruption_renew(neapL__interruption *self, lua_State *thread) {
 void neapL__interruption_begin(neapL__interruption *self, lua_State *L, neap_work *work,
                                bool has_loop) {
   self->first_at = self->raised_at = 0;
-  self->is_delivered = false;
+  self->is_delivered = self->is_told = false;
   self->has_loop = has_loop;
   self->work = work;
   rest(L);

@@ -26,6 +26,7 @@ struct neapL__interruption {
   neap__post post;    /* to the loop of the state: cancels the main task */
   atomic_bool is_posted;
   bool is_delivered; /* ... it has come to that */
+  bool is_told;      /* the main task was cancelled, by that or by the hook */
   bool has_loop;
 };
 

@@ -1,6 +1,7 @@
 #include "module.h"
 
 #include "await.h"
+#include "buffer.h"
 #include "channel.h"
 #include "clock.h"
 #include "combine.h"
@@ -45,6 +46,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register(L, neapL__channel_functions);   /* channel */
   neapL__register(L, neapL__stream_functions);    /* stream */
   neapL__register(L, neapL__queue_functions);     /* queue */
+  neapL__register(L, neapL__buffer_functions);    /* buffer */
   neapL__register(L, neapL__locals_functions);    /* locals set_locals */
   neapL__register(L, neapL__transfer_functions);  /* transfer crossing_class */
   neapL__register(L, neapL__error_functions);     /* error is_cancel */

@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include "buffer.h"
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
@@ -257,6 +258,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watchers(L, state);
   neapL__open_processes(L, state);
   neapL__open_terminals(L, state);
+  neapL__open_buffers(L, state);
   neapL__open_transfer(L, state);
   neapL__open_workers(L, state);
   neapL__open_counters(L, state);

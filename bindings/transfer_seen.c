@@ -20,7 +20,10 @@ static void grow_marks(neapL__writer *writer) {
                               scratch->mark_places ? scratch->mark_places * 2 : FIRST_PLACES};
   size_t size = grown.mark_places * sizeof *grown.marks;
   grown.marks = neapL__resize_block(writer->state, NULL, size);
-  if (!grown.marks) neapL__raise_memory(writer->L);
+  if (!grown.marks) {
+    neapL__raise_memory(writer->L);
+    return;
+  }
   memset(grown.marks, 0, size);
   for (size_t i = 0; i < scratch->mark_places; i++)
     if (scratch->marks[i].pointer) *place_of(&grown, scratch->marks[i].pointer) = scratch->marks[i];
@@ -53,7 +56,10 @@ void neapL__scratch_take(neapL__writer *writer) {
   neapL__scratch *scratch = writer->state->scratch;
   if (!scratch) {
     scratch = neapL__resize_block(writer->state, NULL, sizeof *scratch);
-    if (!scratch) neapL__raise_memory(writer->L);
+    if (!scratch) {
+      neapL__raise_memory(writer->L);
+      return;
+    }
     memset(scratch, 0, sizeof *scratch);
   }
   writer->state->scratch = NULL; /* `before` of a class may write a message of its own */

@@ -66,14 +66,16 @@ static char *put_integer(char *at, lua_Integer value) {
   return put_bytes(put(at, NEAPL__TAG_INT64), &value, sizeof value);
 }
 
+static void write_integer(writer *self, int index) {
+  put_to(self, put_integer(reserve(self, WIDEST), lua_tointeger(self->L, index)));
+}
+
 static bool write_number(writer *self, int index) {
-  lua_State *L = self->L;
-  char *at = reserve(self, WIDEST);
-  if (lua_isinteger(L, index)) {
-    put_to(self, put_integer(at, lua_tointeger(L, index)));
+  if (lua_isinteger(self->L, index)) {
+    write_integer(self, index);
   } else {
-    lua_Number number = lua_tonumber(L, index);
-    put_to(self, put_bytes(put(at, NEAPL__TAG_FLOAT), &number, sizeof number));
+    lua_Number number = lua_tonumber(self->L, index);
+    put_to(self, put_bytes(put(reserve(self, WIDEST), NEAPL__TAG_FLOAT), &number, sizeof number));
   }
   return true;
 }
@@ -353,40 +355,60 @@ static bool is_left_out(const writer *self, neapL__table_kind kind, int key) {
          strcmp(lua_tostring(L, key), "scope") == 0;
 }
 
-/* The two sizes of the table, and how far its list was written. */
-typedef struct sizes {
-  uint32_t list, fields;
-  bool is_listing;
-} sizes;
-
-/* The key is `next` in the list; the value behind it on top. `next` walks lists in their order, and a list
- * that lies elsewhere is written as fields. */
-static bool write_field(writer *self, sizes *count, int key) {
+/* Writes the keys 1, 2, ... as long as `next` gives them in that order, the fields of a list that lies
+ * elsewhere are written as such; returns whether it is done. The first key that is none of the list is left
+ * on the stack with its value, where there is one. */
+static bool write_list(writer *self, int table, uint32_t *count) {
   lua_State *L = self->L;
-  if (count->is_listing) {
-    if (lua_isinteger(L, key) && lua_tointeger(L, key) == (lua_Integer)count->list + 1) {
-      count->list++;
-      return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
-    }
-    count->is_listing = false;
-    write_tag(self, NEAPL__TAG_END);
+  int key = table + 1;
+  uint32_t n = 0;
+  for (lua_pushnil(L); lua_next(L, table); lua_settop(L, key)) {
+    if (!lua_isinteger(L, key) || lua_tointeger(L, key) != (lua_Integer)n + 1) break;
+    n++;
+    if (lua_isinteger(L, key + 1))
+      write_integer(self, key + 1);
+    else if (!write_value(self, key + 1))
+      return neapL__refuse_field(self, key, false);
   }
-  count->fields++;
-  if (!write_value(self, key)) return neapL__refuse_field(self, key, true);
-  return write_value(self, key + 1) || neapL__refuse_field(self, key, false);
+  *count = n;
+  write_tag(self, NEAPL__TAG_END);
+  return true;
+}
+
+/* From the key and value on the stack on, if they are there. */
+static bool write_rest(writer *self, neapL__table_kind kind, int table, uint32_t *count) {
+  lua_State *L = self->L;
+  int key = table + 1;
+  uint32_t n = 0;
+  for (bool is_there = lua_gettop(L) > table; is_there; is_there = lua_next(L, table)) {
+    if (!is_left_out(self, kind, key)) {
+      n++;
+      if (!write_value(self, key)) return neapL__refuse_field(self, key, true);
+      if (!write_value(self, key + 1)) return neapL__refuse_field(self, key, false);
+    }
+    lua_settop(L, key);
+  }
+  *count = n;
+  write_tag(self, NEAPL__TAG_END);
+  return true;
+}
+
+/* An error is written without a list: some of its fields may be left out. */
+static bool start_error(writer *self, int table, uint32_t *count) {
+  *count = 0;
+  write_tag(self, NEAPL__TAG_END);
+  lua_pushnil(self->L);
+  lua_next(self->L, table);
+  return true;
 }
 
 static bool write_fields(writer *self, neapL__table_kind kind) {
-  lua_State *L = self->L;
-  int table = lua_gettop(L);
-  sizes count = {.is_listing = true};
-  for (lua_pushnil(L); lua_next(L, table); lua_settop(L, table + 1))
-    if (!is_left_out(self, kind, table + 1) && !write_field(self, &count, table + 1)) return false;
-  if (count.is_listing) write_tag(self, NEAPL__TAG_END);
-  write_tag(self, NEAPL__TAG_END);
-  char *place = self->message->data + self->scratch->origins[self->owner - 1].sizes;
-  memcpy(place, &count.list, sizeof count.list);
-  memcpy(place + sizeof count.list, &count.fields, sizeof count.fields);
+  int table = lua_gettop(self->L);
+  uint32_t sizes[2];
+  bool is_error = kind == NEAPL__ERROR || kind == NEAPL__CANCELLED;
+  if (!(is_error ? start_error : write_list)(self, table, &sizes[0])) return false;
+  if (!write_rest(self, kind, table, &sizes[1])) return false;
+  memcpy(self->message->data + self->scratch->origins[self->owner - 1].sizes, sizes, sizeof sizes);
   return true;
 }
 
@@ -427,6 +449,7 @@ static bool write_body(writer *self, uint32_t number) {
 static bool write_all(writer *self) {
   for (int index = self->first; index <= self->last; index++)
     if (!write_value(self, index)) return neapL__refuse_value(self, index);
+  if (!self->scratch) return true; /* no objects */
   for (uint32_t number = 1; number <= self->message->objects; number++)
     if (!write_body(self, number)) return false;
   return true;

@@ -1,6 +1,7 @@
 #include "worker_state.h"
 
 #include "error.h"
+#include "loader.h"
 #include "module.h"
 #include "operations.h"
 
@@ -36,27 +37,37 @@ static neapL__origin *new_origin(lua_State *L, neapL__state *state, const char *
   return origin;
 }
 
-static bool is_up_to_date(const neapL__origin *origin, const char *path, const char *cpath) {
-  return origin && origin->path && origin->cpath && strcmp(origin->path, path) == 0 &&
-         strcmp(origin->cpath, cpath) == 0;
-}
-
-/* Pushes a field of `package`; "" without that library. */
-static const char *push_package_field(lua_State *L, const char *name) {
+/* Pushes `package`, or an empty table. */
+static void push_package(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) lua_getfield(L, -1, name);
-  return lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) != LUA_TTABLE) lua_newtable(L);
+  lua_remove(L, -2);
 }
 
+static const char *push_path(lua_State *L, int package, const char *name) {
+  if (lua_getfield(L, package, name) != LUA_TSTRING) lua_pushliteral(L, "");
+  return lua_tostring(L, -1);
+}
+
+/* Strings that are kept can be told by their addresses: a look at both costs 60 ns. */
 neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state) {
-  int top = lua_gettop(L);
-  const char *path = push_package_field(L, "path"), *cpath = push_package_field(L, "cpath");
-  if (!is_up_to_date(state->origin, path, cpath)) {
+  int package = lua_gettop(L) + 1;
+  if (!state->package_ref) {
+    push_package(L);
+    state->package_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  neapL__push_ref(L, state->package_ref);
+  const char *path = push_path(L, package, "path"), *cpath = push_path(L, package, "cpath");
+  if (path != state->path || cpath != state->cpath) {
     neapL__origin *origin = new_origin(L, state, path, cpath);
     neapL__origin_unref(state->origin);
     state->origin = origin;
+    state->path = path;
+    state->cpath = cpath;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &state->cpath);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &state->path);
   }
-  lua_settop(L, top);
+  lua_settop(L, package - 1);
   return state->origin;
 }
 
@@ -81,6 +92,7 @@ static int look_up_global(lua_State *L) {
   } else {
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
+    neapL__bind_loader(L, 1, 2);
   }
   if (lua_isnil(L, -1)) return 1;
   lua_pushvalue(L, 2);
@@ -166,17 +178,16 @@ static void set_paths(lua_State *L, const neapL__origin *origin) {
 }
 
 /* The C module is this one, wherever it came from: linked into the host, or a file. */
-static void open_modules(lua_State *L, const neapL__origin *origin) {
+static void open_modules(lua_State *L) {
   luaL_openlibs(L);
-  set_paths(L, origin);
   luaL_requiref(L, "neap.core", luaopen_neap_core, 0);
   lua_pop(L, 1);
 }
 
-/* (worker, origin) */
+/* (worker) */
 static int open_protected(lua_State *L) {
   worker *self = lua_touserdata(L, 1);
-  open_modules(L, lua_touserdata(L, 2));
+  open_modules(L);
   self->state = neapL__state_get(L);
   self->state->is_loopless = true;
   neapL__interruption_open(L, &self->interruption, self->state);
@@ -184,6 +195,7 @@ static int open_protected(lua_State *L) {
   return 0;
 }
 
+/* From here on a signal that is late finds nothing. */
 static void close_state(worker *self) {
   self->interruption.state = NULL;
   if (self->L) lua_close(self->L);
@@ -194,14 +206,13 @@ static void close_state(worker *self) {
   self->created = 0;
 }
 
-static bool open_state(worker *self, const neapL__origin *origin) {
+static bool open_state(worker *self) {
   if (self->L) return true;
   self->L = luaL_newstate();
   if (!self->L) return false;
   lua_pushcfunction(self->L, open_protected);
   lua_pushlightuserdata(self->L, self);
-  lua_pushlightuserdata(self->L, (void *)(uintptr_t)origin);
-  if (lua_pcall(self->L, 2, 0, 0) == LUA_OK) return true;
+  if (lua_pcall(self->L, 1, 0, 0) == LUA_OK) return true;
   close_state(self);
   return false;
 }
@@ -222,7 +233,7 @@ static worker *worker_of(neap__pool_thread *thread, const neapL__origin *origin)
     thread->end_local = end_worker;
     neapL__interruption_admit(self->signal, true);
   }
-  return open_state(thread->local, origin) ? thread->local : NULL;
+  return open_state(thread->local) ? thread->local : NULL;
 }
 
 /* ---- Running a job --------------------------------------------------------------------------- */
@@ -283,7 +294,7 @@ static int take_traceback(lua_State *L) {
 /* Whether the job has ended because it was asked to. */
 static bool has_obeyed(lua_State *L, const worker *self) {
   if (neapL__is_interruption(L, &self->interruption, -1)) return true;
-  if (!self->interruption.is_delivered || !lua_istable(L, -1)) return false;
+  if (!self->interruption.is_told || !lua_istable(L, -1)) return false;
   lua_getfield(L, -1, "code");
   bool is_it = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "ECANCELLED") == 0;
   lua_pop(L, 1);
@@ -360,7 +371,7 @@ static void follow_origin(lua_State *L, worker *self, neapL__origin *origin) {
   self->origin = neapL__origin_ref(origin);
 }
 
-/* (job_call). Raises only when out of memory. */
+/* (job_call). Raises when out of memory, and where a value could not be made here or not be told. */
 static int run_protected(lua_State *L) {
   job_call *call = lua_touserdata(L, 1);
   worker *self = call->worker;
@@ -390,6 +401,26 @@ static int run_protected(lua_State *L) {
   return 0;
 }
 
+/* (job_call, error): what went wrong around the job. Raises only when out of memory. */
+static int fail_protected(lua_State *L) {
+  const job_call *call = lua_touserdata(L, 1);
+  neapL__message_deinit(&call->job->outcome);
+  write_failure(L, call);
+  return 0;
+}
+
+static int run_or_fail(lua_State *L, job_call *call) {
+  lua_pushcfunction(L, run_protected);
+  lua_pushlightuserdata(L, call);
+  int status = lua_pcall(L, 1, 0, 0);
+  if (status == LUA_OK || status == LUA_ERRMEM) return status;
+  lua_pushcfunction(L, fail_protected);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, call);
+  lua_insert(L, -2);
+  return lua_pcall(L, 2, 0, 0);
+}
+
 static void withdraw_target(neap__pool_item *item) {
   neap_work *work = NEAP__CONTAINER(item, neap_work, item);
   atomic_store(&((neapL__job *)work->data)->target, NULL);
@@ -399,9 +430,7 @@ int neapL__job_run(neap_work *work, neapL__job *job) {
   worker *self = worker_of(neap__work_thread(work), job->origin);
   if (!self) return UV_ENOMEM;
   job_call call = {self, work, job, 0};
-  lua_pushcfunction(self->L, run_protected);
-  lua_pushlightuserdata(self->L, &call);
-  int status = lua_pcall(self->L, 1, 0, 0);
+  int status = run_or_fail(self->L, &call);
   remove_created(self);
   lua_pushnil(self->L);
   lua_rawsetp(self->L, LUA_REGISTRYINDEX, self);

@@ -343,6 +343,29 @@ NEAP_API int neap_queue_wait(neap_queue *queue, neap_task **task);
  * and nothing was handed over. Runs no task. */
 NEAP_API bool neap_queue_wake(neap_queue *queue, void *value);
 
+/* ---- Shared bytes --------------------------------------------------------------------------- */
+
+/* A block of bytes that crosses threads without being copied. Its references are counted: any thread
+ * may take and drop them, and the last one frees it. Whoever has the only reference may write into it;
+ * what others have a reference to does not change any more. Thread: any, for all of these. */
+typedef struct neap_bytes neap_bytes;
+
+/* A block of `size` bytes, zeroed; with a copy of `data`; or around memory of somebody else, which is
+ * given to `release` (may be NULL) in the end, on the thread that drops the last reference. UV_ENOMEM:
+ * then `release` is not called. Owner: the caller has one reference. */
+NEAP_API int neap_bytes_new(size_t size, neap_bytes **bytes);
+NEAP_API int neap_bytes_copy(const void *data, size_t size, neap_bytes **bytes);
+NEAP_API int neap_bytes_wrap(char *data, size_t size,
+                             void (*release)(void *user, char *data, size_t size), void *user,
+                             neap_bytes **bytes);
+
+NEAP_API neap_bytes *neap_bytes_ref(neap_bytes *bytes);
+NEAP_API void neap_bytes_unref(neap_bytes *bytes);
+
+/* Where they are, for as long as the caller has a reference. */
+NEAP_API char *neap_bytes_data(const neap_bytes *bytes);
+NEAP_API size_t neap_bytes_size(const neap_bytes *bytes);
+
 /* ---- Channels between threads --------------------------------------------------------------- */
 
 /* A channel hands items from loop to loop, each on a thread of its own, in the order in which they were

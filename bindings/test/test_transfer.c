@@ -23,7 +23,7 @@ static bool side_open(side *self) {
 }
 
 static void side_close(side *self) {
-  lua_close(self->L);
+  if (self->L) lua_close(self->L);
   CHECK(self->memory.bytes == 0);
 }
 
@@ -63,7 +63,7 @@ static void check_values(side *self, neapL__message *message, const char *check)
 
 /* One message from a state to another. */
 static void check_crossing(const char *script, const char *check) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (side_open(&from) && side_open(&to) && send_results(&from, &message, script))
     check_values(&to, &message, check);
@@ -73,7 +73,7 @@ static void check_crossing(const char *script, const char *check) {
 
 /* The same when the state that has sent is gone. */
 static void check_legacy(const char *script, const char *check) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (!side_open(&from) || !send_results(&from, &message, script)) return;
   side_close(&from);
@@ -150,7 +150,7 @@ static bool fails_to_read(side *self, neapL__message *message, const char *text)
 }
 
 TEST(a_class_whose_module_is_not_found_is_an_error) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (side_open(&from) && side_open(&to) &&
       send_results(
@@ -166,7 +166,7 @@ TEST(a_class_whose_module_is_not_found_is_an_error) {
 }
 
 TEST(a_message_that_nobody_reads_is_dropped) {
-  side from;
+  side from = {0};
   neapL__message plain = {0}, functions = {0};
   if (side_open(&from) && send_results(&from, &plain, PLAIN_VALUES))
     send_results(&from, &functions, FUNCTIONS);
@@ -205,7 +205,7 @@ static bool send_job(side *self, neapL__message *message, int n) {
 }
 
 TEST(a_function_that_was_given_back_serves_the_next_job) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   send_job(&from, &message, 10);
@@ -224,7 +224,7 @@ TEST(a_function_that_was_given_back_serves_the_next_job) {
 
 /* Two at once: each has its own. */
 TEST(a_function_is_lent_to_one_job_at_a_time) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message one = {0}, two = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   send_job(&from, &one, 10);
@@ -245,7 +245,7 @@ TEST(a_function_is_lent_to_one_job_at_a_time) {
 }
 
 TEST(a_function_that_is_elsewhere_in_the_message_is_not_lent) {
-  side from;
+  side from = {0};
   neapL__message message = {0};
   if (!side_open(&from)) return;
   send_results(&from, &message, "local function f() return f end; return f");
@@ -261,7 +261,7 @@ TEST(a_function_that_is_elsewhere_in_the_message_is_not_lent) {
 }
 
 TEST(a_job_has_the_environment_that_the_reader_gives) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   const void *first = NULL;
@@ -283,7 +283,7 @@ TEST(a_job_has_the_environment_that_the_reader_gives) {
 }
 
 TEST(a_function_that_was_given_back_keeps_nothing_alive) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   send_results(&from, &message,
@@ -315,7 +315,7 @@ static size_t bytes_after_jobs(side *from, side *to, int first, int last) {
 }
 
 TEST(a_bounded_number_of_functions_is_kept) {
-  side from, to;
+  side from = {0}, to = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   size_t before = bytes_after_jobs(&from, &to, 1, 1000);
   CHECK(bytes_after_jobs(&from, &to, 1001, 4000) < before + 65536);
@@ -325,7 +325,7 @@ TEST(a_bounded_number_of_functions_is_kept) {
 }
 
 TEST(what_was_not_lent_is_not_taken_back) {
-  side own;
+  side own = {0};
   if (!side_open(&own)) return;
   evaluate(&own, "local n = 5; return function() return n end, print");
   neapL__message message = {0};
@@ -422,7 +422,7 @@ static void open_things(side *self) {
 }
 
 static void check_things(const char *script, const char *left, const char *check) {
-  side from, to;
+  side from = {0}, to = {0};
   neapL__message message = {0};
   if (!side_open(&from) || !side_open(&to)) return;
   open_things(&from);
@@ -454,7 +454,7 @@ TEST(things_in_upvalues_cross) {
 
 /* The reason is the one that the class gives. */
 TEST(nothing_leaves_when_a_value_is_refused) {
-  side from;
+  side from = {0};
   neapL__message message = {0};
   if (!side_open(&from)) return;
   open_things(&from);
@@ -515,7 +515,7 @@ static bool make_everything(side *self) {
 
 /* Allocation n of Lua fails in `write`, and then of the message. */
 TEST(writing_without_memory_moves_nothing) {
-  side from;
+  side from = {0};
   neapL__message message = {0};
   if (!make_everything(&from)) return;
   things_left = 0;
@@ -546,7 +546,7 @@ TEST(writing_without_memory_moves_nothing) {
 TEST(reading_without_memory_loses_nothing) {
   bool is_done = false;
   for (unsigned long n = 1; !is_done; n++) {
-    side from, to;
+    side from = {0}, to = {0};
     neapL__message message = {0};
     if (!make_everything(&from) || !side_open(&to)) return;
     open_things(&to);
@@ -575,7 +575,7 @@ typedef struct echo {
 
 static void run_echo(void *data) {
   echo *self = data;
-  side own;
+  side own = {0};
   if (!side_open(&own)) return;
   for (int i = 0; i < ROUNDS; i++) {
     uv_sem_wait(&self->asked);
@@ -611,7 +611,7 @@ static void echo_round(echo *self, side *own, int i) {
 
 TEST(messages_go_between_threads) {
   static echo other;
-  side own;
+  side own = {0};
   uv_thread_t thread;
   other.message = (neapL__message){0};
   uv_sem_init(&other.asked, 0);

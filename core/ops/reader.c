@@ -73,7 +73,19 @@ static size_t wanted(const neap__reader *reader) {
   return NEAP__BLOCK_SIZE;
 }
 
+static bool has_target(const neap__read *self) {
+  return self && self->target.data;
+}
+
+bool neap__reader_needs_block(const neap__reader *reader) {
+  return !reader->buffer && !has_target(reader->waiting);
+}
+
 char *neap__reader_space(neap__reader *reader, char *block, size_t *size) {
+  if (!reader->buffer && has_target(reader->waiting)) {
+    *size = reader->waiting->size;
+    return reader->waiting->target.data;
+  }
   if (!reader->buffer) {
     *size = smaller(wanted(reader), NEAP__BLOCK_SIZE);
     return block;
@@ -100,6 +112,7 @@ static char *copy_small(neap_loop *loop, const char *bytes, size_t n) {
 
 static void end_read(neap__read *self, int code) {
   if (self->reader->waiting == self) self->reader->waiting = NULL;
+  neap__target_release(&self->target);
   neap__op_settle(&self->op, code);
   if (self->op.is_native) neap__op_release_native(&self->op);
 }
@@ -109,12 +122,23 @@ static void fail_read(neap__read *self, int code) {
   end_read(self, code);
 }
 
+static void take_copy(neap__read *self, char *copy, size_t n) {
+  neap__reader *reader = self->reader;
+  memcpy(copy, reader->buffer + reader->start, n);
+  reader->start += n;
+  if (reader->start == reader->end) neap__reader_clear(reader);
+}
+
 /* The first n bytes of the buffer become the result: the buffer itself where it is used up. */
 static bool take(neap__read *self, size_t n) {
   neap__reader *reader = self->reader;
   size_t size = neap__reader_buffered(reader);
   self->length = n;
   if (n == 0) return true;
+  if (self->target.data) {
+    take_copy(self, self->target.data, n);
+    return true;
+  }
   if (n == size && n > SMALL) {
     self->data = reader->buffer;
     self->start = reader->start;
@@ -126,9 +150,7 @@ static bool take(neap__read *self, size_t n) {
   self->data = neap__memory_resize(&reader->loop->memory, NULL, n);
   if (!self->data) return false;
   self->capacity = n;
-  memcpy(self->data, reader->buffer + reader->start, n);
-  reader->start += n;
-  if (reader->start == reader->end) neap__reader_clear(reader);
+  take_copy(self, self->data, n);
   return true;
 }
 
@@ -250,8 +272,19 @@ static void try_read(neap__read *self) {
 
 /* ---- What arrives --------------------------------------------------------------------------- */
 
-/* The common case: the whole of it is what the read that waits wants. */
+/* It is where it belongs, unless a job of the pool has read it. */
+static void give_to_target(neap__read *self, const char *block, size_t n) {
+  if (block != self->target.data) memcpy(self->target.data, block, n);
+  self->length = n;
+  end_read(self, 0);
+}
+
+/* The common case: the whole of it is what the read that waits wants. True if the block is kept. */
 static bool give_directly(neap__read *self, char *block, size_t n, size_t capacity) {
+  if (self->target.data) {
+    give_to_target(self, block, n);
+    return false;
+  }
   char *copy = copy_small(self->reader->loop, block, n);
   self->data = copy ? copy : block;
   self->length = n;
@@ -326,7 +359,7 @@ void neap__reader_go_on(neap__reader *reader) {
   if (code) neap__reader_failed(reader, syscall, code);
 }
 
-static int start_read(neap__op *op) {
+static int begin_read(neap__op *op) {
   neap__read *self = of_op(op);
   neap__reader *reader = self->reader;
   if (reader->is_closed) return NEAP_ECLOSED;
@@ -335,15 +368,23 @@ static int start_read(neap__op *op) {
   if (neap__op_is_orphan(op)) return 0;
   reader->waiting = self;
   reader->reads++;
+  neap__target_pin(&self->target);
   int code = pull(reader, &op->error.syscall);
   if (code) reader->waiting = NULL;
   if (!code && !neap__op_is_orphan(op)) neap__op_acquire_native(op, false);
   return code;
 }
 
+static int start_read(neap__op *op) {
+  int code = begin_read(op);
+  if (code) neap__target_release(&of_op(op)->target);
+  return code;
+}
+
 /* Nothing is lost: what arrives from now on is kept for the next read. */
 static void abort_read(neap__op *op) {
   of_op(op)->reader->waiting = NULL;
+  neap__target_release(&of_op(op)->target);
   neap__op_release_native(op);
 }
 
@@ -355,6 +396,7 @@ void neap__reader_close(neap__reader *reader) {
 static void release(neap__op *op) {
   neap__read *self = of_op(op);
   neap_loop *loop = op->task.loop;
+  neap__target_release(&self->target);
   if (self->data) neap__block_give(loop, self->data, self->capacity);
   neap__memory_free(&loop->memory, self->delimiter);
   if (self->reader) self->reader->source->unref(self->reader);
@@ -371,3 +413,4 @@ const neap__op_kind neap__read_exactly_kind = READ_KIND("read_exactly");
 const neap__op_kind neap__read_until_kind = READ_KIND("read_until");
 const neap__op_kind neap__read_line_kind = READ_KIND("read_line");
 const neap__op_kind neap__read_all_kind = READ_KIND("read_all");
+const neap__op_kind neap__read_into_kind = READ_KIND("read_into");

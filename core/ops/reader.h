@@ -6,7 +6,7 @@
 #ifndef NEAP_OPS_READER_H
 #define NEAP_OPS_READER_H
 
-#include "../loop.h"
+#include "../bytes.h"
 #include "../op.h"
 
 typedef struct neap__reader neap__reader;
@@ -43,7 +43,10 @@ typedef enum neap__read_mode {
 
 /* A read. Arguments: reader (its owner referenced), mode, size, delimiter. Result: `length` bytes at
  * data + start; is_end: there is nothing more. Read_exactly and read_until that fail with UV_EOF have
- * what came before the end. */
+ * what came before the end.
+ *
+ * With a target, in the mode NEAP__READ_SOME, the bytes go there: they are in the block when the read has
+ * ended. */
 struct neap__read {
   neap__op op;
   neap__reader *reader;
@@ -54,11 +57,12 @@ struct neap__read {
   size_t scanned; /* bytes of the buffer without a delimiter */
   char *data;     /* own */
   size_t start, length, capacity;
+  neap__target target;
   bool is_end;
 };
 
 extern const neap__op_kind neap__read_kind, neap__read_exactly_kind, neap__read_until_kind,
-    neap__read_line_kind, neap__read_all_kind;
+    neap__read_line_kind, neap__read_all_kind, neap__read_into_kind;
 
 /* ---- For the source ------------------------------------------------------------------------- */
 
@@ -71,8 +75,11 @@ char *neap__block_take(neap_loop *loop);
 /* Gives a block back, or frees memory of another capacity. */
 void neap__block_give(neap_loop *loop, char *block, size_t capacity);
 
-/* Where to put what arrives next, and how much of it: the tail of the buffer where that is used, else
- * `block`, of NEAP__BLOCK_SIZE bytes. NULL when out of memory. */
+/* Whether it has no place of its own for what arrives next: neither a buffer nor a read with a target. */
+bool neap__reader_needs_block(const neap__reader *reader);
+
+/* Where to put what arrives next, and how much of it: the tail of the buffer where that is used, the
+ * target of the read that waits, else `block`, of NEAP__BLOCK_SIZE bytes. NULL when out of memory. */
 char *neap__reader_space(neap__reader *reader, char *block, size_t *size);
 
 /* Makes room for `n` bytes that are not in the space which the reader has given; false: no memory. */

@@ -44,8 +44,9 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
   (void)suggested;
   *buffer = uv_buf_init(NULL, 0);
   if (may_wait_for_reader(stream)) return;
-  char *block = reader->buffer ? NULL : neap__block_take(stream->loop);
-  if (!block && !reader->buffer) return;
+  bool needs_block = neap__reader_needs_block(reader);
+  char *block = needs_block ? neap__block_take(stream->loop) : NULL;
+  if (needs_block && !block) return;
   size_t size = 0;
   buffer->base = neap__reader_space(reader, block, &size);
   if (buffer->base) buffer->len = size;
@@ -72,7 +73,7 @@ static void end_reading(neap__stream *stream, int code) {
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   neap__stream *stream = handle->data;
   neap_loop *loop = stream->loop;
-  bool is_block = buffer->base && !stream->reader.buffer;
+  bool is_block = buffer->base && neap__reader_needs_block(&stream->reader);
   bool is_kept = false;
   if (n == UV_ENOBUFS && stream->skips) return;
   if (n > 0) {

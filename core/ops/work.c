@@ -212,9 +212,9 @@ int neap_work_start(neap_loop *loop, neap_pool *pool, const neap_work_kind *kind
   return 0;
 }
 
-/* The first that has not been asked to stop. */
-static neap_task *first_unasked(const neap_loop *loop) {
-  for (const neap__list *link = loop->works.next; link != &loop->works; link = link->next) {
+/* The last that has not been asked to stop: what is queued is taken off before what runs makes room. */
+static neap_task *last_unasked(const neap_loop *loop) {
+  for (const neap__list *link = loop->works.prev; link != &loop->works; link = link->prev) {
     neap__work *self = NEAP__CONTAINER(link, neap__work, link);
     if (!neap_work_is_cancelled(self->shared)) return &self->op.task;
   }
@@ -222,7 +222,7 @@ static neap_task *first_unasked(const neap_loop *loop) {
 }
 
 void neap__work_end_all(neap_loop *loop) {
-  for (neap_task *task; (task = first_unasked(loop));) {
+  for (neap_task *task; (task = last_unasked(loop));) {
     neap_task_ref(task);
     reach(task);
     neap_task_unref(task);

@@ -769,8 +769,8 @@ static void exchange_with(size_t capacity, int count, void (*send)(void *data),
 }
 
 TEST(a_cancellation_that_races_a_delivery_loses_nothing) {
-  exchange_with(0, 20000, run_worker, receive_and_cancel);
-  exchange_with(3, 20000, run_worker, receive_and_cancel);
+  exchange_with(0, 2000, run_worker, receive_and_cancel);
+  exchange_with(3, 2000, run_worker, receive_and_cancel);
 }
 
 /* Bodies this time: what cancels them asks whether the receive keeps them. */
@@ -796,8 +796,8 @@ static void cancel_bodies(void *data) {
 }
 
 TEST(a_cancelled_body_loses_nothing_either) {
-  exchange_with(0, 20000, run_worker, cancel_bodies);
-  exchange_with(3, 20000, run_worker, cancel_bodies);
+  exchange_with(0, 2000, run_worker, cancel_bodies);
+  exchange_with(3, 2000, run_worker, cancel_bodies);
 }
 
 /* Sends and cancels; what was not sent was freed. */
@@ -816,7 +816,7 @@ static void send_and_cancel(void *data) {
 }
 
 TEST(a_send_that_is_cancelled_has_sent_or_has_not) {
-  exchange_with(0, 20000, send_and_cancel, run_worker);
+  exchange_with(0, 2000, send_and_cancel, run_worker);
 }
 
 /* A loop after the other, each with some receives, is closed at some moment. */
@@ -844,8 +844,8 @@ static void receive_and_close(void *data) {
 }
 
 TEST(a_loop_whose_end_races_a_delivery_loses_nothing) {
-  exchange_with(0, 5000, run_worker, receive_and_close);
-  exchange_with(5, 5000, run_worker, receive_and_close);
+  exchange_with(0, 1000, run_worker, receive_and_close);
+  exchange_with(5, 1000, run_worker, receive_and_close);
 }
 
 static void send_and_close(void *data) {
@@ -864,8 +864,8 @@ static void send_and_close(void *data) {
 }
 
 TEST(a_loop_whose_end_races_a_receive_sends_once_or_not) {
-  exchange_with(0, 5000, send_and_close, run_worker);
-  exchange_with(5, 5000, send_and_close, run_worker);
+  exchange_with(0, 1000, send_and_close, run_worker);
+  exchange_with(5, 1000, send_and_close, run_worker);
 }
 
 /* Closed by one of those who receive, while others send. */

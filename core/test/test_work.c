@@ -172,7 +172,7 @@ TEST(what_waits_starts_first_come_first_served) {
   bench b;
   labour data[MANY];
   neap_task *tasks[MANY];
-  int order[MANY];
+  int order[MANY] = {0};
   atomic_int place = 0;
   neap_pool *pool = new_pool(1);
   neap_loop *loop = open_real(&b);

@@ -84,6 +84,7 @@ local M = {
   serve_cores = require "neap.cores".serve_cores,
 
   -- I/O
+  buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
   dns = require "neap.dns",

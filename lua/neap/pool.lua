@@ -68,8 +68,7 @@ end
 --- Takes no more jobs; its threads end when those that it has have ended.
 ---@return neap.Task done then
 function methods:close()
-  if not self.closing then
-    self.closing = true
+  if not self.closing or self.closing:status() == "failed" then -- for want of memory
     self.closing = core.start(core.shield, end_pool, self)
   end
   return self.closing

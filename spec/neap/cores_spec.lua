@@ -121,16 +121,15 @@ describe("serve_cores", function()
     local slow = [[
       local neap = require "neap"
       return function(conn)
-        local line = neap.await(conn:read_line())
-        neap.await(neap.sleep(0.05))
-        neap.await(conn:write(line, "\n"))
+        neap.await(conn:write("ready\n"))
+        neap.await(conn:write(neap.await(conn:read_line()), "\n"))
       end
     ]]
     serving(slow, { workers = 2, grace = 10 }, function(cores, task)
       local conn <close> = await(neap.net.connect(cores:address()))
-      await(conn:write("last\n"))
-      while cores:stats().total.open == 0 do await(neap.sleep(0.001)) end
+      assert.equal("ready", await(conn:read_line()))
       task:cancel("enough")
+      await(conn:write("last\n"))
       assert.equal("last", await(conn:read_line()))
       assert.same({ "cancelled", "enough" }, { await(neap.settle(task)) })
       h.raises("ECONNREFUSED", await, neap.net.connect(cores:address()))

@@ -170,10 +170,13 @@ local objects = {
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
   Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
+  Buffer = { "buffer", "Buffer", function() return neap.buffer(1) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
   ThreadChannel = { "thread-channel", "ThreadChannel", function()
     return neap.worker.channel()
   end },
+  Pool = { "worker", "Pool", function() return neap.worker.pool(1) end },
+  Counters = { "worker", "neap.worker.counters", function() return neap.worker.counters(1) end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },
   Permit = { "sync", "Permit", function() return await(neap.semaphore(1):acquire()) end },
   Mutex = { "sync", "Mutex", function() return neap.mutex() end },
@@ -217,6 +220,7 @@ local modules = {
   process = neap.process,
   stdio = neap.stdio,
   parallel = neap.parallel,
+  worker = neap.worker,
   testing = testing,
 }
 

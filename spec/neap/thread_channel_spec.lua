@@ -1,5 +1,5 @@
--- Channels between threads, within one state: both ends are objects of it. What waits is woken by way of
--- the loop's inbox, as it is from another thread.
+-- Channels between threads, within one state: both ends are objects of it. What waits is woken by
+-- way of the loop's inbox, as it is from another thread.
 local h = require "spec.helper"
 local core = require "neap.core"
 local neap = require "neap"
@@ -149,7 +149,7 @@ describe("items of a channel between threads", function()
     assert.is_true(rawequal(first, second) and two == 2)
   end))
 
-  it("that cannot cross are argument errors at the caller's line, and nothing is sent", h.run(function()
+  it("that cannot cross are argument errors at the caller's line, nothing is sent", h.run(function()
     local ch = worker.channel(0)
     local recv = ch:recv()
     local bad = { items = { 1, 2, coroutine.create(print) } }
@@ -158,7 +158,7 @@ describe("items of a channel between threads", function()
       try_send = function() return ch:try_send(1, bad) end,
     }) do
       local text = h.bad_argument(name, 2, method)
-      assert.matches("argument 2.items[3]: a coroutine cannot cross to another thread", text, 1, true)
+      assert.matches("argument 2.items[3]: a coroutine cannot cross", text, 1, true)
       assert.matches("thread_channel_spec.lua:%d+: ", text)
     end
     local text = h.bad_argument("close", 1, function() return ch:close(bad) end)
@@ -353,7 +353,7 @@ describe("cancelling on a channel between threads", function()
     assert.same({ true, "item" }, { await(recv) })
   end))
 
-  it("[S99] a receive that nobody awaits does not delay its scope, and takes nothing then", h.run(function()
+  it("[S99] a receive that nobody awaits ends with its scope", h.run(function()
     local ch = worker.channel(0)
     neap.scope(function() ch:recv() end)
     assert.same({ false, "full" }, { ch:try_send("x") })
@@ -422,10 +422,7 @@ describe("waiting on a channel between threads", function()
     local out, how, code = h.process([[
       local neap, worker = require "neap", require "neap.worker"
       local ch, full = worker.channel(0), worker.channel(1)
-      setmetatable({}, { __gc = function()
-        print(pcall(ch.try_recv, ch))
-        print(select("#", pcall(ch.recv, ch)))
-      end })
+      setmetatable({}, { __gc = function() print(ch:try_recv()) end })
       neap.run(function()
         neap.start(function() neap.await(ch:recv()) end)
         full:try_send({ ch })
@@ -435,7 +432,7 @@ describe("waiting on a channel between threads", function()
       end)
     ]])
     assert.same({ "exit", 0 }, { how, code })
-    assert.matches("^true\tfalse\tempty\n2\n$", out)
+    assert.equal("false\tempty\n", out)
   end))
 end)
 

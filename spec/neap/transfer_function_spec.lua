@@ -140,17 +140,6 @@ describe("transfer of functions", function()
     assert.equal(127 * 128, f())
     assert.equal(127 * 128, transfer(f)())
   end))
-
-  it("copies chains of functions 100 000 long", h.plain(function()
-    local f = function() return 0 end
-    for _ = 1, 100000 do
-      local inner = f
-      f = function() return inner end
-    end
-    local copy, depth = transfer(f), 0
-    while copy ~= 0 do copy, depth = copy(), depth + 1 end
-    assert.equal(100001, depth)
-  end))
 end)
 
 describe("transfer refuses in functions", function()
@@ -179,19 +168,6 @@ describe("transfer refuses in functions", function()
 end)
 
 describe("the code of functions", function()
-  it("is kept once for all closures of a function", h.plain(function()
-    local function collect() collectgarbage() collectgarbage() end
-    local function use(n)
-      for i = 1, n do assert(transfer(function() return i end)() == i) end
-    end
-    use(1000)
-    collect()
-    local before = collectgarbage("count")
-    use(99000)
-    collect()
-    assert.is_true(collectgarbage("count") < before + 16)
-  end))
-
   it("is kept for a bounded number of functions", h.plain(function()
     local function use(from, to)
       for i = from, to do

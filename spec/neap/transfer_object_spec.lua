@@ -19,13 +19,14 @@ describe("objects of neap", function()
 
   it("[S52] that are errors arrive without the fields that cannot cross", h.plain(function()
     local task = neap.completed()
-    local fields = { task = task, f = print, [task] = 1, n = 2 }
+    local fields = { print, 5, task = task, f = print, [task] = 1, n = 2 }
     local copy = transfer(neap.error("ECANCELLED", "m", fields))
     assert.equal("ECANCELLED: m", tostring(copy))
     assert.is_nil(copy.task)
     assert.is_nil(copy.f)
     assert.equal(2, copy.n)
     assert.is_nil(copy[task])
+    assert.same({ nil, 5 }, { copy[1], copy[2] })
   end))
 
   it("that are Cancelled arrive as tables with their reason", h.run(function()

@@ -38,12 +38,12 @@ describe("a job that is cancelled", function()
     assert.is_false(jobs.exists("a"))
   end))
 
-  it("[S170] is interrupted where it computes, and the await ends when it has stopped", on_one_thread(
+  it("[S170] is interrupted where it computes, and awaited until it has stopped", on_one_thread(
     function(run_here)
       local task = run_here(function(begun, ended)
         local _ <close> = setmetatable({}, { __close = function() io.open(ended, "w"):close() end })
         io.open(begun, "w"):close()
-        while true do os.clock() end
+        while true do os.time() end
       end, jobs.at("begun"), jobs.at("ended"))
       jobs.wait_for("begun")
       task:cancel("enough")
@@ -65,7 +65,7 @@ describe("a job that is cancelled", function()
   end))
 
   it("[S170] is interrupted in a loop that calls nothing", on_one_thread(function(run_here)
-    if os.getenv("NEAP_TSAN") then return end -- which holds signals back until the next call into libc
+    if os.getenv("NEAP_TSAN") then return end -- signals wait there for a call
     local task = run_here(function(begun)
       io.open(begun, "w"):close()
       while true do end
@@ -131,7 +131,7 @@ describe("a job that is cancelled", function()
 
   it("[S170] does not outlive its pcalls", on_one_thread(function(run_here)
     local task = run_here(function(begun)
-      local function spin() while true do os.clock() end end
+      local function spin() while true do os.time() end end
       io.open(begun, "w"):close()
       while true do pcall(pcall, spin) end
     end, jobs.at("begun"))
@@ -144,7 +144,7 @@ describe("a job that is cancelled", function()
     local task = run_here(function(begun)
       local ok, err = pcall(function()
         io.open(begun, "w"):close()
-        while true do os.clock() end
+        while true do os.time() end
       end)
       return ok, require("neap").is_cancel(err)
     end, jobs.at("begun"))
@@ -157,7 +157,7 @@ describe("a job that is cancelled", function()
     local function nested(begun, how)
       local function spin()
         io.open(begun, "w"):close()
-        while true do os.clock() end
+        while true do os.time() end
       end
       local function call(fn)
         if how == "wrap" then return coroutine.wrap(fn)() end
@@ -173,12 +173,12 @@ describe("a job that is cancelled", function()
     end
   end))
 
-  it("[S170] is interrupted in the handlers of a coroutine that it closes", on_one_thread(function(run_here)
+  it("[S170] is interrupted in the handlers of a closed coroutine", on_one_thread(function(run_here)
     local task = run_here(function(begun)
       local co = coroutine.create(function()
         local _ <close> = setmetatable({}, { __close = function()
           io.open(begun, "w"):close()
-          while true do os.clock() end
+          while true do os.time() end
         end })
         coroutine.yield()
       end)
@@ -195,10 +195,10 @@ describe("a job that is cancelled", function()
     local task = run_here(function(begun, ended)
       local forever <close> = setmetatable({}, { __close = function()
         io.open(ended, "w"):close()
-        while true do os.clock() end
+        while true do os.time() end
       end })
       io.open(begun, "w"):close()
-      while forever do os.clock() end
+      while forever do os.time() end
     end, jobs.at("begun"), jobs.at("ended"))
     jobs.wait_for("begun")
     task:cancel()
@@ -229,11 +229,11 @@ describe("a job that is cancelled", function()
       for _ = 1, i % 7 do await(neap.yield()) end
       task:cancel()
       local status = await(neap.settle(task))
-      if status == "done" then assert.equal(i * 5, await(task)) else assert.equal("cancelled", status) end
+      assert.is_true(status == "cancelled" or await(task) == i * 5)
     end
   end))
 
-  it("[S173] but does not look delays the await, and not other tasks", on_one_thread(function(run_here)
+  it("[S173] but does not look delays the await, not others", on_one_thread(function(run_here)
     local fifo = jobs.at("fifo")
     assert(os.execute("mkfifo '" .. fifo .. "'"))
     local task = run_here(function(path, begun)
@@ -268,7 +268,7 @@ describe("an abandoned job", function()
     local task = worker.with{ pool = pool, abandon = true }.run(function(begun, ended)
       local _ <close> = setmetatable({}, { __close = function() io.open(ended, "w"):close() end })
       io.open(begun, "w"):close()
-      while true do os.clock() end
+      while true do os.time() end
     end, jobs.at("begun"), jobs.at("ended"))
     jobs.wait_for("begun")
     task:cancel()
@@ -298,7 +298,10 @@ describe("an abandoned job", function()
     %s]]
 
   it("[S171] does not hold up the end of the run, nor of the process", h.plain(function()
-    for _, job in ipairs({ "os.execute('sleep 2')", "while true do os.clock() end", "io.popen('sleep 2'):read()" }) do
+    for _, job in ipairs({
+      "os.execute('exec sleep 30 >/dev/null 2>&1')", "while true do os.time() end",
+      "io.popen('exec sleep 30 2>/dev/null'):read()",
+    }) do
       for _, ending in ipairs({ "", "os.exit(0, true)", "os.exit(0)" }) do
         local start = os.time()
         local output, how, code = h.process(ABANDON:format(job, ending))

@@ -17,6 +17,7 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field parallel neap.parallel
+---@field worker neap.worker
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -282,6 +283,12 @@ function neap.link(token, ...) end
 function neap.with_token(token, fn, ...) end
 
 -- coordination ------------------------------------------------------------------------------------
+
+---Bytes outside of Lua's memory: a string's, immutable, or so many zeros, writable.
+---@param bytes string | integer
+---@return neap.Buffer
+---@nodiscard
+function neap.buffer(bytes) end
 
 ---@class neap.ChannelOptions
 ---@field full? "wait" | "drop_oldest" | "drop_newest" | "drop_write" default "wait"
@@ -583,6 +590,79 @@ local Registration = {}
 ---@return boolean removed true if it was removed before it ran
 function Registration:unregister() end
 
+---A view of a block of bytes. Places are counted from 1; ranges are those of string.sub.
+---@class neap.Buffer
+---@operator len: integer
+local Buffer = {}
+
+---All bytes.
+---@return string
+---@nodiscard
+function Buffer:string() end
+
+---@param i? integer default 1
+---@param j? integer default -1
+---@return string
+---@nodiscard
+function Buffer:sub(i, j) end
+
+---@param i? integer default 1
+---@param j? integer default i
+---@return integer ...
+---@nodiscard
+function Buffer:byte(i, j) end
+
+---Plain: there are no patterns.
+---@param bytes string | number | neap.Buffer
+---@param init? integer default 1
+---@return integer? first
+---@return integer? last
+---@nodiscard
+function Buffer:find(bytes, init) end
+
+---As string.unpack, in place.
+---@param fmt string
+---@param pos? integer default 1
+---@return any ... the values, and the place behind them
+---@nodiscard
+function Buffer:unpack(fmt, pos) end
+
+---Another view of the same bytes.
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer
+---@nodiscard
+function Buffer:slice(i, j) end
+
+---@param pos integer
+---@param bytes string | number | neap.Buffer
+---@return integer # the place behind them
+function Buffer:set(pos, bytes) end
+
+---As string.pack, in place.
+---@param pos integer
+---@param fmt string
+---@param ... any
+---@return integer # the place behind them
+function Buffer:pack(pos, fmt, ...) end
+
+---@param byte integer from 0 to 255
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer # itself
+function Buffer:fill(byte, i, j) end
+
+---Immutable from now on, with all slices of the block; EMISUSE while a read into it is under way.
+---@return neap.Buffer # itself
+function Buffer:freeze() end
+
+---@return boolean
+---@nodiscard
+function Buffer:is_writable() end
+
+---The memory is free when the last slice was closed or collected.
+function Buffer:close() end
+
 ---@class neap.Channel
 ---@operator len: integer
 ---@overload async fun(): ...
@@ -832,7 +912,7 @@ function Signals:close() end
 ---@field gid? integer
 
 ---@class neap.process.RunOptions: neap.process.SpawnOptions
----@field input? string
+---@field input? string | neap.Buffer
 ---@field max_output? integer of stdout and stderr each, default 64 MiB
 ---@field check? boolean a code that is not 0 raises EEXIT
 
@@ -915,14 +995,14 @@ function fs.read_file(path) end
 
 ---Creates or replaces.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, atomic?: boolean, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.write_file(path, data, opts) end
 
 ---Creates, or writes behind what is there.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.append_file(path, data, opts) end
@@ -1157,6 +1237,14 @@ function File:read_line(max) end
 ---@nodiscard
 function File:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function File:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
@@ -1169,12 +1257,21 @@ function File:lines(max) end
 ---@nodiscard
 function File:read_at(position, n) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write(...) end
 
+---At a place of its own in the file, put into the Buffer.
 ---@param position integer
----@param ... string | number
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer default up to the end of the Buffer
+---@return neap.Task # of the number of bytes, fewer at the end; of nil there
+---@nodiscard
+function File:read_at_into(position, buf, pos, n) end
+
+---@param position integer
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write_at(position, ...) end
 
@@ -1284,7 +1381,7 @@ function net.udp(opts) end
 local Udp = {}
 
 ---One datagram; without host and port to where the socket is connected.
----@param data string
+---@param data string | number | neap.Buffer
 ---@param host? string address or name
 ---@param port? integer
 ---@return neap.Task # of the number of bytes
@@ -1392,12 +1489,20 @@ function Conn:read_line(max) end
 ---@nodiscard
 function Conn:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function Conn:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
 function Conn:lines(max) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function Conn:write(...) end
 
@@ -1432,6 +1537,113 @@ function Conn:set_keepalive(on, seconds) end
 ---@return integer # the descriptor; it stays the connection's
 ---@nodiscard
 function Conn:fd() end
+
+-- workers -----------------------------------------------------------------------------------------
+
+---@class neap.worker
+local worker = {}
+
+---Runs a function on another thread: a Task of its results. It gets copies of the arguments and of its
+---upvalues.
+---@param fn (fun(...): ...) | string a function of Lua, or "module.function", which is required there
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function worker.run(fn, ...) end
+
+---What is as neap.worker, but runs jobs in another way.
+---@param opts neap.WorkerOptions
+---@return { run: fun(fn: (fun(...): ...) | string, ...): neap.Task }
+---@nodiscard
+function worker.with(opts) end
+
+---@class neap.WorkerOptions
+---@field pool? neap.Pool where they run
+---@field loop? boolean they may await
+---@field abandon? boolean a cancelled one is left to itself instead of waited for
+
+---A pool of threads of its own.
+---@param size integer how many threads at most
+---@return neap.Pool
+---@nodiscard
+function worker.pool(size) end
+
+---How many threads a pool has at most; nil: the one that all jobs share that name none.
+---@param pool? neap.Pool
+---@return integer
+function worker.size(pool) end
+
+---Integers that threads share.
+---@param n integer how many
+---@return neap.Counters
+---@nodiscard
+function worker.counters(n) end
+
+---A channel between threads.
+---@param capacity? integer of items that are buffered; nil, math.huge: any number
+---@return neap.ThreadChannel
+---@nodiscard
+function worker.channel(capacity) end
+
+---@class neap.Pool
+local Pool = {}
+
+---The same as worker.run, on a thread of this pool.
+---@param fn (fun(...): ...) | string
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function Pool:run(fn, ...) end
+
+---How many threads it has at most.
+---@return integer
+function Pool:size() end
+
+---Takes no more jobs; its threads end when those that it has have ended.
+---@return neap.Task done then
+function Pool:close() end
+
+---@class neap.Counters
+---@operator len: integer
+local Counters = {}
+
+---@param i integer
+---@return integer
+function Counters:get(i) end
+
+---@param i integer
+---@param value integer
+function Counters:set(i, value) end
+
+---Adds, and wraps around as integers do.
+---@param i integer
+---@param n? integer default: 1
+---@return integer value the new one
+function Counters:add(i, n) end
+
+---@param i integer
+---@param value integer
+---@return integer former
+function Counters:exchange(i, value) end
+
+---Sets it if it is the comparand.
+---@param i integer
+---@param value integer
+---@param comparand integer
+---@return integer former
+function Counters:compare_exchange(i, value, comparand) end
+
+---Makes it the smaller of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer smaller
+function Counters:min(i, value) end
+
+---Makes it the greater of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer greater
+function Counters:max(i, value) end
 
 -- parallel loops ----------------------------------------------------------------------------------
 
