@@ -155,7 +155,25 @@ local function connect()
   return conn, server, conn
 end
 
+local function open_database()
+  local db = await(neap.sqlite.open(":memory:"))
+  return db, db
+end
+
+local function begin()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return db:transaction(function(tx) return tx end)
+end
+
+local function rows()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return (db:rows("SELECT 1"))
+end
+
 local objects = {
+  Database = { "sqlite", "Database", open_database },
+  Transaction = { "sqlite", "Transaction", begin },
+  Rows = { "sqlite", "Rows", rows },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },
@@ -219,6 +237,7 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,
