@@ -1,6 +1,6 @@
 -- An echo server with TLS: tls_echo.lua CERTIFICATE KEY [PORT]
--- Files in PEM, for instance of: openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost
---   -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
+-- Files in PEM, for instance of: openssl req -x509 -newkey rsa:2048 -nodes -days 30
+--   -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
 -- Try it with: openssl s_client -connect localhost:PORT -CAfile cert.pem
 local neap = require "neap"
 local await = neap.await

@@ -1,5 +1,5 @@
---- Certificates for specs, made by the openssl command, once for each file: an authority, and what it has
---- signed. C.path("good.pem"); C.good = { cert =, key = } and so on.
+--- Certificates for specs, made by the openssl command, once for each file: an authority, and what
+--- it has signed. C.path("good.pem"); C.good = { cert =, key = } and so on.
 local support = require "spec.support"
 
 local SCRIPT = [[
@@ -12,7 +12,8 @@ openssl req -x509 $ec -keyout self.key -out self.pem -days 30 -subj /CN=localhos
 signed() { # NAME DAYS SUBJECT NAMES
   openssl req $ec -keyout $1.key -out $1.csr -subj "$3"
   printf 'subjectAltName=%s\n' "$4" >$1.ext
-  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $2 -extfile $1.ext -out $1.pem
+  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $2 \
+    -extfile $1.ext -out $1.pem
 }
 signed good 30 "/CN=localhost/O=Spec" DNS:localhost,DNS:*.wild.example,IP:127.0.0.1,IP:::1
 signed expired -1 /CN=localhost DNS:localhost,IP:127.0.0.1

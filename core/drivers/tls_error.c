@@ -12,6 +12,7 @@ static void add(neap__tls *self, const char *format, ...) {
   size_t length = strlen(self->message);
   va_list arguments;
   va_start(arguments, format);
+  /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is */
   vsnprintf(self->message + length, sizeof self->message - length, format, arguments);
   va_end(arguments);
 }

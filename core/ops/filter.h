@@ -67,7 +67,7 @@ struct neap__filter {
 /* Puts a filter, whose kind is set and which is zeroed else, on a stream. What has arrived and is not read
  * goes through it already. NEAP_ECLOSED; NEAP_EMISUSE if there is one already, or a read or a write is
  * pending. Owner: the stream, if the result is 0. */
-int neap__filter_attach(neap__filter *filter, neap__stream *stream);
+int neap__filter_attach(neap__filter *self, neap__stream *stream);
 
 /* Makes the filters of a server, or of a connection that is to be made. Counted by whoever implements it;
  * loop thread. */
@@ -90,7 +90,7 @@ extern const neap__op_kind neap__handshake_kind;
 
 /* The same for an operation of another kind, which is native already: 0 if it is ready, 1 if the operation
  * is in the list now, which ends it; or the error, told to the operation. */
-int neap__filter_wait(neap__filter *filter, neap__op *op, neap__op_link *link);
+int neap__filter_wait(neap__filter *self, neap__op *op, neap__op_link *link);
 
 /* ---- For the kinds --------------------------------------------------------------------------- */
 

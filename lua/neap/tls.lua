@@ -1,13 +1,13 @@
---- neap.tls: TLS for connections and servers of neap.net. The work is done by neap/tls_driver, a C module
---- that is built where OpenSSL is found and loaded when TLS is first used.
+--- neap.tls: TLS for connections and servers of neap.net. The work is done by neap/tls_driver, a C
+--- module that is built where OpenSSL is found and loaded when TLS is first used.
 local core = require "neap.core"
 
 local M = {}
 
 local driver, default_context
 
-local MISSING = "TLS needs OpenSSL, which this build of neap lacks: install OpenSSL 3 with its headers "
-  .. "(Debian: libssl-dev) and build neap again"
+local MISSING = "TLS needs OpenSSL, which this build of neap lacks: install OpenSSL 3 with its "
+  .. "headers (Debian: libssl-dev) and build neap again"
 
 local function load_driver()
   if driver then return driver end
@@ -22,15 +22,16 @@ end
 -- Contexts.
 
 -- What of the options belongs to a context, and is shared by its connections.
-local CONTEXT_OPTIONS = { "verify", "ca", "ca_path", "cert", "key", "password", "alpn", "min_version",
-  "max_version", "client_auth", "allow_truncated", "sni" }
+local CONTEXT_OPTIONS = { "verify", "ca", "ca_path", "cert", "key", "password", "alpn",
+  "min_version", "max_version", "client_auth", "allow_truncated", "sni" }
 
 -- What the names of a server have in common with the server itself.
 local SHARED_OPTIONS = { "verify", "ca", "ca_path", "alpn", "client_auth" }
 
---- Where the options came from, for errors: the name of the function and the number of the argument.
+--- Where the options came from: `where` is the name of the function and the number of the argument.
 local function refuse(where, what, expected)
-  core.argument_error(where.name, where.index, ("option '%s': %s expected"):format(what, expected))
+  core.argument_error(where.name, where.index,
+    ("option '%s': %s expected"):format(what, expected))
 end
 
 local function new_context(opts, where)
@@ -103,10 +104,9 @@ end
 
 local function check_text(opts, name, where)
   local value = opts[name]
-  if value == nil or type(value) == "string" and not (name == "server_name" and value:find("\0")) then
-    return value
-  end
-  refuse(where, "tls." .. name, "a string")
+  local is_text = type(value) == "string" and (name == "session" or not value:find("\0", 1, true))
+  if value == nil or is_text then return value end
+  refuse(where, "tls." .. name, "a string without NUL bytes")
 end
 
 ---@nodiscard

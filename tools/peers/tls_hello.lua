@@ -1,4 +1,4 @@
--- A page over TLS, for curl: tls_hello.lua CERTIFICATE KEY [CA], which clients have to be signed by.
+-- A page over TLS, for curl: tls_hello.lua CERTIFICATE KEY [CA], which clients are to be signed by.
 local neap = require "neap"
 local await = neap.await
 

@@ -247,7 +247,8 @@ TEST(bytes_that_are_no_handshake_fail_it) {
   for (int i = 0; i < 200; i++) {
     unsigned char noise[64];
     RAND_bytes(noise, sizeof noise);
-    if (i % 2) memcpy(noise, "\x16\x03\x01\x00\x20\x01", 6);
+    static const unsigned char head[] = {0x16, 3, 1, 0, 0x20, 1};
+    if (i % 2) memcpy(noise, head, sizeof head);
     send_bytes((char *)noise, sizeof noise, " ");
   }
 }
