@@ -28,8 +28,7 @@ local CONTEXT_OPTIONS = { "verify", "ca", "ca_path", "cert", "key", "password", 
 -- What the names of a server have in common with the server itself.
 local SHARED_OPTIONS = { "verify", "ca", "ca_path", "alpn", "client_auth" }
 
-    local fields = { reason = tostring(result):match("^[^\n]*") }
-    error(core.error("ENOTSUP", MISSING, fields), 0)
+--- Where the options came from: `where` is the name of the function and the number of the argument.
 local function refuse(where, what, expected)
   core.argument_error(where.name, where.index,
     ("option '%s': %s expected"):format(what, expected))
