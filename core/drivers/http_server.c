@@ -517,6 +517,7 @@ static void prepare(neap__http_conn *self) {
   self->resource.is_standing = true;
   neap__list_init(&self->resource.link);
   neap__list_append(&loop->resources, &self->resource.link);
+  neap__list_init(&self->flushed.link);
   neap__list_init(&self->link);
   neap__list_append(&self->server->conns, &self->link);
   llhttp_init(&self->parser, HTTP_REQUEST, &self->server->settings);
