@@ -1,5 +1,9 @@
 #include "http_client.h"
 
+#ifndef CURL_IGNORE_DEPRECATION
+#define CURL_IGNORE_DEPRECATION(statements) statements
+#endif
+
 static neap__http_client *of_kick(neap__runnable *kick) {
   return NEAP__CONTAINER(kick, neap__http_client, kick);
 }
@@ -44,6 +48,17 @@ static int on_timer(CURLM *multi, long milliseconds, void *data) {
 
 /* ---- What follows -------------------------------------------------------------------------- */
 
+/* Goes through all transfers and their sockets: deprecated, since it is slow, and the only way to have one
+ * looked at for which nothing has happened. */
+static void look(neap__http_client *self) {
+  int running;
+  self->must_look = false;
+  if (self->is_closed) return;
+  self->is_working = true;
+  CURL_IGNORE_DEPRECATION(curl_multi_socket_all(self->multi, &running);)
+  self->is_working = false;
+}
+
 static neap__http_transfer *next_noted(neap__http_client *self) {
   if (neap__list_is_empty(&self->noted)) return NULL;
   neap__http_transfer *transfer = NEAP__CONTAINER(self->noted.next, neap__http_transfer, note);
@@ -70,6 +85,7 @@ static bool finish_next(neap__http_client *self) {
 void neap__http_client_work(neap__http_client *self) {
   self->refs++;
   neap__http_transfer *transfer;
+  while (self->must_look) look(self);
   do
     while ((transfer = next_noted(self))) neap__http_transfer_proceed(transfer);
   while (!self->is_closed && finish_next(self));

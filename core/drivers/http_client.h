@@ -61,6 +61,12 @@ enum {
   NEAP__HTTP_MAX_HEAD = 256 << 10
 };
 
+/* A descriptor. */
+typedef struct neap__http_place {
+  neap__http_socket *socket; /* NULL: none of libcurl's */
+  int asked; /* events that libcurl thinks it is watched for, by whatever socket it had */
+} neap__http_place;
+
 /* Connections, and what they have in common: cookies, TLS sessions, names that were looked up.
  * References: the holder's, and one for each transfer. */
 struct neap__http_client {
@@ -74,7 +80,7 @@ struct neap__http_client {
   neap__runnable kick;           /* the same at once, where there was no memory for a timer */
   neap__list transfers;          /* that libcurl has */
   neap__list noted;              /* ... to which something has happened */
-  neap__http_socket **sockets;   /* by descriptor, `capacity` of them; NULL where it is not ours */
+  neap__http_place *sockets;     /* by descriptor, `capacity` of them */
   size_t capacity;
   neap__http_easy *idle;
   unsigned idle_count;
@@ -83,6 +89,7 @@ struct neap__http_client {
   bool has_cookies;
   bool is_kicked;
   bool is_working; /* libcurl runs: it must not be called */
+  bool must_look;  /* ... and has to go through all transfers when it has returned */
   bool is_closed;
 };
 

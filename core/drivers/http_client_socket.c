@@ -29,17 +29,17 @@ static bool reserve(neap__http_client *client, size_t fd) {
   if (fd < client->capacity) return true;
   size_t capacity = client->capacity ? client->capacity : 64;
   while (capacity <= fd) capacity *= 2;
-  neap__http_socket **sockets = neap__memory_resize(&client->loop->memory, client->sockets,
-                                                    capacity * sizeof(neap__http_socket *));
+  neap__http_place *sockets =
+      neap__memory_resize(&client->loop->memory, client->sockets, capacity * sizeof *sockets);
   if (!sockets) return false;
-  for (size_t i = client->capacity; i < capacity; i++) sockets[i] = NULL;
+  for (size_t i = client->capacity; i < capacity; i++) sockets[i] = (neap__http_place){0};
   client->sockets = sockets;
   client->capacity = capacity;
   return true;
 }
 
 static neap__http_socket *socket_of(const neap__http_client *client, curl_socket_t fd) {
-  return fd >= 0 && (size_t)fd < client->capacity ? client->sockets[fd] : NULL;
+  return fd >= 0 && (size_t)fd < client->capacity ? client->sockets[fd].socket : NULL;
 }
 
 static int add(neap__http_client *client, curl_socket_t fd, neap__http_socket **result) {
@@ -56,7 +56,7 @@ static int add(neap__http_client *client, curl_socket_t fd, neap__http_socket **
   self->poll.data = self;
   self->client = client;
   self->loop = loop;
-  client->sockets[fd] = *result = self;
+  client->sockets[fd].socket = *result = self;
   neap__loop_anchor(loop);
   return 0;
 }
@@ -72,7 +72,7 @@ static void on_closed(uv_handle_t *handle) {
 static void drop(neap__http_client *client, curl_socket_t fd) {
   neap__http_socket *self = socket_of(client, fd);
   if (!self) return;
-  client->sockets[fd] = NULL;
+  client->sockets[fd].socket = NULL;
   self->client = NULL;
   uv_close((uv_handle_t *)&self->poll, on_closed);
 }
@@ -83,8 +83,9 @@ void neap__http_drop_sockets(neap__http_client *client) {
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
+/* 0: libcurl looks for itself. It would take an error for the end of all attempts to connect. */
 static int to_mask(int status, int events) {
-  if (status < 0) return CURL_CSELECT_ERR;
+  if (status < 0) return 0;
   return (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
          (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
 }
@@ -128,17 +129,30 @@ static void leave(neap__http_socket *self) {
 
 static void remove_socket(neap__http_client *client, curl_socket_t fd) {
   neap__http_socket *self = socket_of(client, fd);
+  if ((size_t)fd < client->capacity) client->sockets[fd].asked = 0;
   if (self && self->is_kept)
     leave(self);
   else
     drop(client, fd);
 }
 
-/* An error here would end all transfers. */
-static void give_up(CURL *curl, int code) {
+static neap__http_transfer *transfer_of(CURL *curl) {
   neap__http_easy *easy = NULL;
   curl_easy_getinfo(curl, CURLINFO_PRIVATE, &easy);
-  if (easy && easy->transfer) neap__http_transfer_doom(easy->transfer, code, "poll");
+  return easy ? easy->transfer : NULL;
+}
+
+/* An error here would end all transfers. */
+static void give_up(CURL *curl, int code) {
+  neap__http_transfer *transfer = transfer_of(curl);
+  if (transfer) neap__http_transfer_doom(transfer, code, "poll");
+}
+
+/* An attempt to connect has failed, it seems. libcurl begins the next one when it is called again, for which
+ * it does not ask where no time is set. */
+static void note_attempt(CURL *curl, neap__http_client *client) {
+  const neap__http_transfer *transfer = transfer_of(curl);
+  if (transfer && transfer->has_opened && client->is_working) client->must_look = true;
 }
 
 int neap__http_on_socket(CURL *curl, curl_socket_t fd, int what, void *data, void *known) {
@@ -146,26 +160,29 @@ int neap__http_on_socket(CURL *curl, curl_socket_t fd, int what, void *data, voi
   neap__http_socket *self = socket_of(client, fd);
   (void)known;
   if (what == CURL_POLL_REMOVE) {
+    note_attempt(curl, client);
     remove_socket(client, fd);
     return 0;
   }
   int code = self ? 0 : add(client, fd, &self);
-  if (code)
+  if (code) {
     give_up(curl, code);
-  else
-    want(self, to_events(what));
+    return 0;
+  }
+  client->sockets[fd].asked = to_events(what);
+  want(self, client->sockets[fd].asked);
   return 0;
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
 
-/* The descriptor may have had another socket before, which libcurl has closed. */
+/* The descriptor may have had another socket before, which libcurl has closed, and of which it thinks that
+ * it is watched. */
 static int renew(neap__http_client *client, curl_socket_t fd) {
-  neap__http_socket *self = socket_of(client, fd);
-  int wanted = self ? self->wanted : 0;
+  neap__http_socket *self;
   drop(client, fd);
   int code = add(client, fd, &self);
-  if (!code && wanted) want(self, wanted);
+  if (!code && client->sockets[fd].asked) want(self, client->sockets[fd].asked);
   return code;
 }
 
