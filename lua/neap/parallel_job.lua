@@ -20,8 +20,9 @@ Loop.__name = "neap.ParallelLoop"
 local function end_early(self, how)
   local former = self.counters:compare_exchange(M.HOW, how, 0)
   if former == 0 or former == how then return end
+  local caller = debug.getinfo(3, "Sl")
   error(require "neap".error("EMISUSE", "break_ and stop in the same loop: what is to run?", {
-    where = ("%s:%d"):format(debug.getinfo(3, "S").short_src, debug.getinfo(3, "l").currentline),
+    where = ("%s:%d"):format(caller.short_src, caller.currentline),
   }), 0)
 end
 
@@ -37,7 +38,8 @@ function methods:stop()
   self.counters:min(M.LIMIT, -1)
 end
 
---- Whether this body might as well return: the loop has been ended early, or another body has failed.
+--- Whether this body might as well return: the loop has been ended early, or another body has
+--- failed.
 ---@return boolean
 function methods:should_exit()
   return self.counters:get(M.LIMIT) < self.offset or self.counters:get(M.FAILED) ~= 0

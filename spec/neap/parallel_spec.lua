@@ -17,7 +17,7 @@ local function squares(n)
 end
 
 describe("parallel.range", function()
-  it("[S175] visits every index once", h.run(function()
+  it("[S174] visits every index once", h.run(function()
     local seen = counters(100)
     local result = await(parallel.range(1, 100, function(i) seen:add(i, 1) end))
     assert.same({ completed = true }, result)
@@ -25,7 +25,8 @@ describe("parallel.range", function()
   end))
 
   it("[S174] visits every index once, whatever the chunks and the workers", h.run(function()
-    for _, opts in ipairs{ { chunk = 1 }, { chunk = 7 }, { chunk = 1000 }, { workers = 1 }, { workers = 5 } } do
+    local ways = { { chunk = 1 }, { chunk = 7 }, { chunk = 999 }, { workers = 1 }, { workers = 5 } }
+    for _, opts in ipairs(ways) do
       local seen = counters(101)
       await(parallel.range(-50, 50, function(i) seen:add(i + 51, 1) end, opts))
       for i = 1, 101 do assert.equal(1, seen:get(i)) end
@@ -242,13 +243,15 @@ end)
 
 describe("parallel.map", function()
   it("gives the results in the order of the list", h.run(function()
-    local results = await(parallel.map(squares(1000), function(x, i) return x + i end, { chunk = 3 }))
+    local function add(x, i) return x + i end
+    local results = await(parallel.map(squares(1000), add, { chunk = 3 }))
     assert.equal(1000, results.n)
     for i = 1, 1000 do assert.equal(i * i + i, results[i]) end
   end))
 
   it("keeps nils as holes, and n", h.run(function()
-    local results = await(parallel.map({ 1, 2, 3, 4 }, function(x) if x % 2 == 0 then return x end end))
+    local function even(x) if x % 2 == 0 then return x end end
+    local results = await(parallel.map({ 1, 2, 3, 4 }, even))
     assert.same({ n = 4, [2] = 2, [4] = 4 }, results)
     assert.same({ n = 0 }, await(parallel.map({}, function() end)))
   end))
@@ -275,7 +278,8 @@ describe("parallel.map", function()
   it("names an item that cannot cross", h.run(function()
     local list = squares(50)
     list[33] = { on_done = coroutine.create(print) }
-    local err = h.raises("EINVAL", await, parallel.map(list, function(x) return x end, { chunk = 7 }))
+    local task = parallel.map(list, function(x) return x end, { chunk = 7 })
+    local err = h.raises("EINVAL", await, task)
     assert.match("^item 33%.on_done: a coroutine cannot cross", err.message)
     local text = h.bad_argument("map", 2, parallel.map, {}, function() return list end)
     assert.match("the function upvalue 'list'%[33%]%.on_done", text)
@@ -284,7 +288,8 @@ describe("parallel.map", function()
   it("has bounded work under way", h.run(function()
     local pool <close> = neap.worker.pool(1)
     local begun, done = counters(1), false
-    local task = parallel.map(squares(1000), function() begun:add(1, 1) end, { pool = pool, chunk = 1 })
+    local function note() begun:add(1, 1) end
+    local task = parallel.map(squares(1000), note, { pool = pool, chunk = 1 })
     task:on_done(function() done = true end)
     spin(begun, 1, 2) -- two jobs were given to the pool, and no more while the loop does not turn
     local until_when = os.clock() + 0.02
@@ -302,7 +307,8 @@ describe("parallel.reduce", function()
     local words = {}
     for i = 1, 500 do words[i] = i .. " " end
     for _, chunk in ipairs{ 1, 7, 499, 1000 } do
-      local text = await(parallel.reduce(words, function(a, b) return a .. b end, ">", { chunk = chunk }))
+      local function join(a, b) return a .. b end
+      local text = await(parallel.reduce(words, join, ">", { chunk = chunk }))
       assert.equal(">" .. table.concat(words), text)
     end
   end))
@@ -402,7 +408,8 @@ describe("worker.counters", function()
     local c = counters(1)
     await(parallel.range(1, 10000, function() c:add(1, 1) end, { workers = 4 }))
     assert.equal(10000, c:get(1))
-    assert.equal(1, await(neap.worker.run(function(a, b) return a:add(1, 1) - b:get(1) + 1 end, c, c)))
+    local function both(a, b) return a:add(1, 1) - b:get(1) + 1 end
+    assert.equal(1, await(neap.worker.run(both, c, c)))
   end))
 
   it("leave nothing where memory fails", h.run(function()

@@ -93,7 +93,7 @@ describe("a job with a loop", function()
     end
   end))
 
-  it("[S170] is interrupted in a task that computes while the main one awaits", on_one_thread(function(run_here)
+  it("[S170] is interrupted in a task while the main one awaits", on_one_thread(function(run_here)
     local task = run_here(function(begun)
       local n = require "neap"
       for i = 1, 3 do
@@ -110,7 +110,7 @@ describe("a job with a loop", function()
     assert.is_true(jobs.is_cancelled(task))
   end))
 
-  it("[S170] that catches its cancellation and returns has its result", on_one_thread(function(run_here)
+  it("[S170] that catches its cancellation has its result", on_one_thread(function(run_here)
     local task = run_here(function(begun)
       local n = require "neap"
       io.open(begun, "w"):close()
