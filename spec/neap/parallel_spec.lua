@@ -188,6 +188,25 @@ describe("parallel.range", function()
     assert.equal(10, right:get(1))
   end))
 
+  it("[S182] as do map, reduce and invoke, with the values at the call", h.run(function()
+    local user = neap.localvar("nobody")
+    user:set("caller")
+    local function name() return user:get() end
+    local items = { 1, 2, 3 }
+    local tasks = {
+      parallel.map(items, name, { chunk = 1, workers = 1 }),
+      parallel.reduce(items, function(all) return all .. user:get() .. " " end, "", {
+        chunk = 1,
+        combine = function(a, b) return a .. b end,
+      }),
+      parallel.invoke(name, name),
+    }
+    user:set("somebody else")
+    assert.same({ n = 3, "caller", "caller", "caller" }, await(tasks[1]))
+    assert.equal("caller caller caller ", await(tasks[2]))
+    assert.same({ n = 2, "caller", "caller" }, await(tasks[3]))
+  end))
+
   it("stops its bodies when it is cancelled", h.run(function()
     local begun = counters(1)
     local task = parallel.range(1, 2, function()
@@ -329,6 +348,44 @@ describe("parallel.reduce", function()
     local words = { "a", "b", "a", "c", "a", "b" }
     local totals = await(parallel.reduce(words, count, {}, { combine = merge, chunk = 2 }))
     assert.same({ a = 3, b = 2, c = 1 }, totals)
+  end))
+
+  it("refuses what cannot cross, naming the argument, before anything runs", h.run(function()
+    local thread = coroutine.create(print)
+    local function add(a, b) return a + b end
+    local function bad() return thread end
+    local text = h.bad_argument("reduce", 2, parallel.reduce, { 1 }, bad, 0)
+    assert.match("the function upvalue 'thread': a coroutine cannot cross", text)
+    text = h.bad_argument("reduce", 3, parallel.reduce, { 1 }, add, { here = thread })
+    assert.match("init.here: a coroutine cannot cross", text)
+    h.bad_argument("reduce", 4, parallel.reduce, { 1 }, add, 0, { combine = bad })
+    h.bad_argument("reduce", 4, parallel.reduce, { 1 }, add, 0, { combine = 5 })
+    local err = h.raises("EINVAL", await, parallel.reduce({ 1, { thread } }, add, 0))
+    assert.match("^item 2%[1%]: a coroutine cannot cross", err.message)
+  end))
+
+  it("fails when its function has come to hold what cannot cross", h.run(function()
+    local held, calls = nil, counters(1)
+    local function first(a)
+      calls:add(1, 1)
+      return held or a
+    end
+    local pool <close> = neap.worker.pool(1)
+    local task = parallel.reduce(squares(100), first, 0, { pool = pool, chunk = 1 })
+    held = coroutine.create(print) -- two chunks are under way, no more
+    local err = h.raises("EINVAL", await, task)
+    assert.match("^the function upvalue 'held': a coroutine cannot cross", err.message)
+  end))
+
+  it("keeps its pool to its end", h.run(function()
+    local task
+    local function add(a, b) return a + b end
+    do
+      local pool <close> = neap.worker.pool(2)
+      task = parallel.reduce(squares(10), add, 0, { pool = pool, chunk = 1 })
+    end
+    assert.equal("done", task:status())
+    assert.equal(385, await(task))
   end))
 
   it("raises what the function raises, in the chunks and behind them", h.run(function()
