@@ -15,7 +15,7 @@ local ATTEMPTS = 3 -- for each page
 local DEADLINE = 30 -- seconds, for all pages together
 local SKIPPED = { [".git"] = true, build = true, ["build.luarocks"] = true }
 
--- What to fetch: pages { name =, url = }, or { name =, problem = }.
+-- What to fetch: pages { name =, url =, proxy = }, or { name =, problem = }.
 
 --- Serves a directory until the program ends; returns its URL.
 local function serve(directory)
@@ -38,7 +38,7 @@ local function add_directory(pages, directory, prefix)
   for entry in entries do
     if entry.type == "file" then
       local path = escape(entry.path:sub(#directory + 1):gsub("^/", ""))
-      table.insert(pages, { name = prefix .. path, url = base .. path })
+      table.insert(pages, { name = prefix .. path, url = base .. path, proxy = false })
     end
   end
 end
@@ -65,14 +65,15 @@ local function count_words(text)
   return n
 end
 
-local function fetch(url)
-  return await(neap.http.get(url, { retry = ATTEMPTS })):check():text()
+local function fetch(page)
+  local opts = { retry = ATTEMPTS, proxy = page.proxy }
+  return await(neap.http.get(page.url, opts)):check():text()
 end
 
 local function fetch_page(page)
   if page.problem then return end
   local begun = neap.now()
-  local ok, result = neap.pcall(fetch, page.url)
+  local ok, result = neap.pcall(fetch, page)
   page.seconds = neap.now() - begun
   if ok then
     page.bytes = #result
