@@ -22,7 +22,7 @@ end
 
 local STILL, JUMPING = under_clock(""), under_clock("{ autojump = true }")
 
---- The command with arguments: under a clock, or as it is; with a proxy in the environment, or none.
+--- The command with arguments: under a clock, or as it is; with a proxy in its environment or none.
 local function command(clock, proxy, ...)
   local list = { h.interpreter(), PROGRAM, ... }
   if clock then
