@@ -118,10 +118,16 @@ static int end_background(lua_State *L, neapL__state *state, double grace) {
   return 0;
 }
 
+/* The first one at the root that was not cancelled: work on another thread goes on when it was. */
+static neap_task *first_operation(const neap_loop *loop) {
+  neap__node *first = neap__node_first_child(&loop->root.node), *node = first;
+  while (node && node->is_requested) node = node->next == first ? NULL : node->next;
+  return node ? neap__node_task(node) : NULL;
+}
+
 /* Operations that nobody waits for any more (99). */
 static void drop_operations(neap_loop *loop) {
-  for (neap__node *node; (node = neap__node_first_child(&loop->root.node));)
-    neap_task_cancel(neap__node_task(node));
+  for (neap_task *task; (task = first_operation(loop));) neap_task_cancel(task);
 }
 
 /* ---- neap.run ------------------------------------------------------------------------------ */

@@ -52,7 +52,7 @@ struct neapL__state {
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
-  neapL__meta counters_meta, tty_meta, job_meta, pool_meta, code_meta, message_meta;
+  neapL__meta counters_meta, tty_meta, pool_meta, code_meta, message_meta;
   neapL__meta buffer_meta;
   neapL__meta thread_channel_meta;
 
@@ -94,6 +94,8 @@ struct neapL__state {
   lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
   struct neapL__interruption *interruption; /* in a worker: of its jobs */
   struct neapL__origin *origin;             /* what workers begin with; NULL: not needed yet */
+  const char *path, *cpath;                 /* of the origin: strings that the registry keeps */
+  int package_ref;                          /* 0: not needed yet */
   uint64_t grace_end;                       /* of the shutdown, in nanoseconds of real time */
   uint32_t first_lost_pin;                  /* the first error lost at the root of this run */
 

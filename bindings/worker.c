@@ -3,6 +3,7 @@
 #include "../core/ops/job.h"
 #include "error.h"
 #include "object.h"
+#include "watch.h"
 #include "worker_state.h"
 
 #include <stdlib.h>
@@ -35,60 +36,62 @@ static const neap_work_kind waited_kind = {
 static const neap_work_kind abandoned_kind = {
     .name = "job", .run = run, .interrupt = interrupt, .release = free_job, .is_abandonable = true};
 
-/* A job before it is started, in a box that frees it otherwise. User value: its pool. */
-typedef struct job_box {
-  neapL__object object; /* core: the neapL__job */
-  const neap_work_kind *kind;
-} job_box;
+static const neapL__row job_row;
 
-static int job_gc(lua_State *L) {
-  job_box *self = lua_touserdata(L, 1);
-  if (self->object.core) free_job(self->object.core);
-  self->object.core = NULL;
-  return 0;
-}
-
-static neapL__job *push_job(lua_State *L, neapL__state *state) {
-  job_box *box = lua_newuserdatauv(L, sizeof *box, 1);
-  *box = (job_box){{NULL}, &waited_kind};
-  neapL__set_meta(L, -1, &state->job_meta);
-  neapL__origin *origin = neapL__origin_now(L, state);
-  neapL__job *job = neap__memory_must_fail(&state->loop->memory) ? NULL : calloc(1, sizeof *job);
-  if (!job) neapL__raise_memory(L);
+static neapL__job *new_job_for(neap__work *work, neap_pool *pool, const neap_work_kind *kind,
+                               neapL__origin *origin) {
+  neap__memory *memory = &work->op.task.loop->memory;
+  neapL__job *job = neap__memory_must_fail(memory) ? NULL : calloc(1, sizeof *job);
+  if (!job) return NULL;
+  if (neap__work_prepare(work, pool, kind, job)) {
+    free(job);
+    return NULL;
+  }
   job->origin = neapL__origin_ref(origin);
-  box->object.core = job;
   return job;
 }
 
-/* core.new_job(pool | nil, has_loop, abandons, fn | "module.function", ...) -> job; or nil and why an
- * argument cannot cross */
+/* Pushes the Task of an operation that is not started: collected, it frees its job. */
+static neapL__job *push_job(lua_State *L, neapL__state *state, neap_pool *pool,
+                            const neap_work_kind *kind) {
+  neapL__origin *origin = neapL__origin_now(L, state);
+  neapL__handle *handle = neapL__push_handle(L, state, &job_row, 1);
+  neap__op *op = neap__op_new(state->loop, &neap__work_kind);
+  if (op) handle->task = &op->task;
+  neapL__job *job = op ? new_job_for((neap__work *)op, pool, kind, origin) : NULL;
+  if (!job) neapL__raise_memory(L);
+  return job;
+}
+
+/* core.new_job(pool | nil, has_loop, abandons, fn | "module.function", ...) -> a Task for core.work; or nil
+ * and why an argument cannot cross */
 static int new_job(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   int top = lua_gettop(L);
+  neap_pool *pool = NULL;
   neapL__check_open(L, state);
-  neapL__job *job = push_job(L, state);
+  if (!lua_isnil(L, 1)) pool = neapL__check_core(L, 1, &state->pool_meta, "neap.Pool");
+  neapL__job *job = push_job(L, state, pool, lua_toboolean(L, 3) ? &abandoned_kind : &waited_kind);
   job->has_loop = lua_toboolean(L, 2);
-  if (lua_toboolean(L, 3)) ((job_box *)lua_touserdata(L, -1))->kind = &abandoned_kind;
-  if (!lua_isnil(L, 1)) neapL__check_core(L, 1, &state->pool_meta, "neap.Pool");
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
   if (neapL__message_write(L, state, &job->call, 4, top, "argument", 1)) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
 }
 
-/* core.work(job) -> Task of true and its results, or of false, its error and a traceback */
-static void read_work(lua_State *L, neap__op *op) {
-  neapL__state *state = op->task.loop->hooks.data;
-  job_box *box = neapL__check_object(L, 1, &state->job_meta, "neap.Job");
-  neap_pool *pool = NULL;
-  if (!box->object.core) neapL__misuse(L, "the job was started already");
-  lua_getiuservalue(L, 1, 1);
-  if (!lua_isnil(L, -1)) pool = neapL__check_core(L, -1, &state->pool_meta, "neap.Pool");
-  if (neap__work_prepare((neap__work *)op, pool, box->kind, box->object.core))
-    neapL__raise_memory(L);
-  box->object.core = NULL;
+/* core.work(job) -> the same Task, started: of true and its results, or of false, its error and a
+ * traceback */
+static int work(lua_State *L) {
+  neapL__state *state = neapL__state_here(L);
+  const neapL__handle *handle = neapL__check_handle(L, 1);
+  bool is_new =
+      handle->row == &job_row && handle->task->status == NEAP_PENDING && !handle->task->node.parent;
+  luaL_argcheck(L, is_new, 1, "a job expected that was not started");
+  neapL__check_open(L, state);
+  neap__op_start((neap__op *)handle->task);
+  neapL__watch(L, state);
+  lua_settop(L, 1);
+  return 1;
 }
 
 /* The error came by copy: it has room for where it came from. */
@@ -111,6 +114,8 @@ static int push_work(lua_State *L, neapL__state *state, int index) {
   if (job->has_failed) attach_traceback(L, first);
   return n + 1;
 }
+
+static const neapL__row job_row = {"worker.run", NULL, NULL, push_work, NULL};
 
 /* ---- Pools --------------------------------------------------------------------------------- */
 
@@ -183,24 +188,13 @@ static void read_end(lua_State *L, neap__op *op) {
 
 /* ---- Registering --------------------------------------------------------------------------- */
 
-static const neapL__row rows[] = {
-    {"worker.run", &neap__work_kind, read_work, push_work, NULL},
-    {"pool:close", &pool_end_kind, read_end, NULL, NULL},
-};
-
-static int start(lua_State *L, const neapL__row *row) {
-  neapL__state_here(L)->arguments = 1;
-  lua_settop(L, 1);
-  neapL__start_operation(L, neapL__state_here(L), row);
-  return 1;
-}
-
-static int work(lua_State *L) {
-  return start(L, &rows[0]);
-}
+static const neapL__row end_row = {"pool:close", &pool_end_kind, read_end, NULL, NULL};
 
 static int end_pool(lua_State *L) {
-  return start(L, &rows[1]);
+  neapL__state_here(L)->arguments = 1;
+  lua_settop(L, 1);
+  neapL__start_operation(L, neapL__state_here(L), &end_row);
+  return 1;
 }
 
 static const luaL_Reg functions[] = {{"new_job", new_job},     {"work", work},
@@ -211,13 +205,11 @@ void neapL__register_worker(lua_State *L) {
   neapL__register(L, functions);
 }
 
-static const luaL_Reg job_metamethods[] = {{"__gc", job_gc}, {NULL, NULL}};
 static const luaL_Reg pool_metamethods[] = {{"__gc", pool_gc}, {NULL, NULL}};
 
 void neapL__open_workers(lua_State *L, neapL__state *state) {
-  neapL__class(L, &state->job_meta, "neap.Job", job_metamethods, NULL);
   neapL__class(L, &state->pool_meta, "neap.Pool", pool_metamethods, NULL);
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }
 
 void neapL__close_workers(neapL__state *state) {

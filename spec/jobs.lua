@@ -1,6 +1,6 @@
--- What specs of workers share: jobs that say that they run, and wait until they are told to go on. They
--- talk by files, which all threads see. Under TSan a signal arrives only where a job calls into the
--- system's library: `compute` does. All end after some time, lest a spec that fails waits for ever.
+-- What specs of workers share: jobs that say that they run, and wait until they are told to go on.
+-- They talk by files, which all threads see. Under TSan a signal arrives only where a job calls
+-- into the system's library: `compute` does. All end after some time, lest a spec waits for ever.
 local lfs = require "lfs"
 local neap = require "neap"
 local support = require "spec.support"

@@ -93,7 +93,7 @@ describe("a job with a loop", function()
     end
   end))
 
-  it("[S170] is interrupted in a task that computes while the main one awaits", on_one_thread(function(run_here)
+  it("[S170] is interrupted in a task beside the main one", on_one_thread(function(run_here)
     local task = run_here(function(begun)
       local n = require "neap"
       for i = 1, 3 do
@@ -110,7 +110,7 @@ describe("a job with a loop", function()
     assert.is_true(jobs.is_cancelled(task))
   end))
 
-  it("[S170] that catches its cancellation and returns has its result", on_one_thread(function(run_here)
+  it("[S170] that catches it and returns has its result", on_one_thread(function(run_here)
     local task = run_here(function(begun)
       local n = require "neap"
       io.open(begun, "w"):close()
@@ -128,6 +128,25 @@ describe("a job with a loop", function()
       for _ = 1, i % 9 do await(neap.yield()) end
       task:cancel()
       assert.is_true(jobs.is_cancelled(task))
+    end
+  end))
+end)
+
+describe("a job that cannot be interrupted", function()
+  it("does not keep a run that has given its background the grace", h.plain(function(context)
+    local ended = os.tmpname()
+    os.remove(ended)
+    local job = ("while ! [ -e %s ]; do sleep 0.01; done; rm %s"):format(ended, ended)
+    neap.run({ grace = 0.02 }, function()
+      neap.background(function() neap.await(neap.worker.run(function() os.execute(job) end)) end)
+      neap.await(neap.sleep(0.02))
+    end)
+    assert.is_true(#context:take_warnings() > 0)
+    assert.equal(7, neap.run(function() return neap.await(neap.completed(7)) end))
+    io.open(ended, "w"):close()
+    neap.run(function() neap.await(neap.worker.run(function() end)) end)
+    while require("neap.core").stats().operations > 0 do
+      neap.run(function() neap.await(neap.sleep(0.01)) end)
     end
   end))
 end)
