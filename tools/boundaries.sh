@@ -131,7 +131,7 @@ lua_requires() {
 
 # The testing helpers hand bodies to busted, where it runs.
 lua_requires_siblings_only() {
-  lua_requires | grep -vE ':neap(\.[a-z0-9_.]+)?$' | grep -vE '^lua/neap/testing\.lua:[0-9]+:busted$' || true
+  lua_requires | grep -vE ':neap(\.[a-z0-9_.]+)?$' | grep -vE '^lua/neap/(testing\.lua:[0-9]+:busted|json\.lua:[0-9]+:cjson)$' || true
 }
 
 # Edges `requirer required` at load time: a require in an indented line, or after `function` in its

@@ -305,6 +305,12 @@ bool neap__write_reserve(neap__write *self, unsigned count) {
   return self->buffers != NULL;
 }
 
+int neap__stream_try_write(neap__stream *stream, const uv_buf_t *buffers, unsigned count) {
+  if (stream->is_closing) return NEAP_ECLOSED;
+  if (stream->filter || !neap__list_is_empty(&stream->writers)) return UV_EAGAIN;
+  return uv_try_write(&stream->uv.stream, buffers, count);
+}
+
 void neap__write_took(neap__write *self, size_t n) {
   unsigned gone = 0;
   self->sent += n;

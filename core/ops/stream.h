@@ -92,6 +92,10 @@ typedef struct neap__write {
 
 extern const neap__op_kind neap__write_kind, neap__shutdown_kind;
 
+/* Sends what the system takes at once, while nobody else waits to write; how many bytes those are, or a
+ * negative code. UV_EAGAIN: none. */
+int neap__stream_try_write(neap__stream *stream, const uv_buf_t *buffers, unsigned count);
+
 /* Room for `count` buffers; false when out of memory. */
 bool neap__write_reserve(neap__write *self, unsigned count);
 

@@ -92,6 +92,7 @@ local M = {
   signal = require "neap.signal",
   process = require "neap.process",
   stdio = require "neap.stdio",
+  http = require "neap.http",
 
   -- diagnostics
   error = core.error,

@@ -79,6 +79,7 @@ local function serve_until(self, token)
       if conn then start_handler(self, conn, self.permit) end
     until not ok
     await(self.server:close())
+    if self.on_stop then self.on_stop() end
     scope:set_timeout(self.grace)
   end)
   if not has_ended(err) then error(err, 0) end
@@ -121,6 +122,7 @@ function M.serve(opts, handler)
     grace = grace,
     handshake_timeout = handshake_timeout,
     on_error = check_function(opts, "on_error"),
+    on_stop = check_function(opts, "on_stop"),
     permits = limit < math.huge and semaphore.semaphore(limit) or nil,
   }
   local task = core.start(serve, opts, self)

@@ -3,6 +3,7 @@ local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
 local types = require "spec.types"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local testing = require "neap.testing"
 
@@ -155,7 +156,20 @@ local function connect()
   return conn, server, conn
 end
 
+--- What a handler has got; its methods can still be looked at.
+local function handled(which)
+  return function()
+    local object
+    local task, server = web.serve(function(...) object = select(which, ...) end)
+    web.ask(server, web.get("/"))
+    web.stop(task)
+    return object
+  end
+end
+
 local objects = {
+  ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
+  ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },
@@ -220,6 +234,7 @@ local modules = {
   process = neap.process,
   stdio = neap.stdio,
   tls = neap.tls,
+  http = neap.http,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,
@@ -267,7 +282,7 @@ describe("exports", function()
 
   it("of each class with functions are looked at here", h.plain(function()
     for class, description in pairs(classes) do
-      local name = class:match("^neap%.(%w+)$")
+      local name = class:match("^neap%.([%w.]+)$")
       if next(description.names) and class ~= "neap" then
         assert(modules[name] or objects[name] or elsewhere[name], class .. " is not compared")
       end

@@ -17,6 +17,7 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field tls neap.tls
+---@field http neap.http
 ---@field parallel neap.parallel
 ---@field worker neap.worker
 local neap = {}
@@ -1357,6 +1358,7 @@ function net.listen(host, port, opts) end
 ---@field grace? number seconds that open connections have when it ends, default 5
 ---@field handshake_timeout? number seconds, of TLS, default 10
 ---@field on_listen? fun(server: neap.Server)
+---@field on_stop? fun() it accepts no more, and the grace begins
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
 
 ---Serves connections until it is cancelled or its server is closed. Cancelling stops the accepting at once; open
@@ -1832,6 +1834,163 @@ local CoreStats = {}
 function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
+
+---HTTP. Its parts need libraries, which are loaded when they are first used.
+---@class neap.http
+local http = {}
+
+---@class neap.http.ServeOptions: neap.ServeOptions
+---@field handler? neap.http.Handler
+---@field max_header? number bytes of a head, default 16 KiB
+---@field max_body? number bytes of a body, default 16 MiB; math.huge: any
+---@field header_timeout? number seconds for a head, default 20
+---@field idle_timeout? number seconds in which nothing moves, default 60
+---@field cancel_on_disconnect? boolean default true: a client that leaves cancels the handler
+---@field on_error? fun(err: any, req: neap.http.ServerRequest|neap.Conn|nil) default: neap.on_unobserved
+
+---What it returns is the response: a body (a string, or a table for JSON), a status, both, headers behind them, or a
+---Task of these.
+---@alias neap.http.Handler async fun(req: neap.http.ServerRequest, res: neap.http.ServerResponse): ...
+
+---Serves HTTP/1.1 until it is cancelled or its server is closed; then requests under way are answered.
+---@param opts neap.http.ServeOptions
+---@param handler? neap.http.Handler
+---@return neap.Task
+function http.serve(opts, handler) end
+
+---@class neap.http.FilesOptions
+---@field index? string|false default "index.html"
+---@field hidden? boolean names that begin with a dot, too
+---@field max_age? integer seconds for Cache-Control
+
+---A handler for the files below a directory.
+---@param directory string
+---@param opts? neap.http.FilesOptions
+---@return neap.http.Handler
+---@nodiscard
+function http.files(directory, opts) end
+
+---A request; over when its handler has ended.
+---@class neap.http.ServerRequest
+---@field method string
+---@field path string decoded
+---@field target string as it was sent
+---@field query table<string, string> the first value of each name, decoded
+---@field headers table<string, string> by names in any case
+---@field version "1.1" | "1.0"
+---@field length integer? of the body, where it was told
+---@overload async fun(): string? the body as it comes: `for chunk in req do`
+local Request = {}
+
+---One header; values of the same name are joined.
+---@param name string
+---@return string?
+---@nodiscard
+function Request:header(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:header_values(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:query_values(name) end
+
+---The rest of the body.
+---@param max? integer
+---@return neap.Task<string>
+function Request:text(max) end
+
+---The rest of the body, which is JSON.
+---@param max? integer
+---@return neap.Task
+function Request:json(max) end
+
+---What there is, n bytes at most; nil at the end.
+---@param n? integer
+---@return neap.Task<string?>
+function Request:read(n) end
+
+---@param n integer
+---@return neap.Task<string>
+function Request:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_until(delimiter, max) end
+
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_line(max) end
+
+---@param max? integer
+---@return neap.Task<string>
+function Request:read_all(max) end
+
+---What there is goes into a buffer; nil at the end.
+---@param buffer neap.Buffer
+---@param pos? integer
+---@param n? integer
+---@return neap.Task<integer?>
+function Request:read_into(buffer, pos, n) end
+
+---@param max? integer
+---@return async fun(): string?
+---@nodiscard
+function Request:lines(max) end
+
+---Host and port of the client.
+---@return string host
+---@return integer? port
+function Request:peer() end
+
+---A response; over when its handler has ended.
+---@class neap.http.ServerResponse
+---@field status integer?
+---@field is_sent boolean
+local Response = {}
+
+---Sets a header; with nil takes it away; with the name alone gives what was set.
+---@param name string
+---@param value? string|number
+---@return string?
+function Response:header(name, value) end
+
+---@param name string
+---@param value string|number
+function Response:add_header(name, value) end
+
+---The whole response.
+---@param status? integer|string
+---@param body? string
+---@overload fun(self: neap.http.ServerResponse, body?: string)
+function Response:send(status, body) end
+
+---@param status integer
+---@param value any
+---@overload fun(self: neap.http.ServerResponse, value: any)
+function Response:json(status, value) end
+
+---@param location string
+---@param status? integer default 302
+function Response:redirect(location, status) end
+
+---A file, with its type, tag and date.
+---@param path string
+---@param opts? { type: string?, max_age: integer? }
+---@return neap.Task
+function Response:file(path, opts) end
+
+---A piece of the body.
+---@param ... string|number
+---@return neap.Task
+function Response:write(...) end
+
+---The body ends here.
+function Response:finish() end
 
 ---@class neap.testing
 local testing = {}
