@@ -45,13 +45,14 @@ static neap__sqlite_conn *take_free(neap__sqlite *db) {
   return found;
 }
 
-neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, neap__sqlite_failure *failure) {
+neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, const atomic_bool *stop,
+                                            neap__sqlite_failure *failure) {
   neap__sqlite_conn *conn = take_free(db);
   if (conn) return conn;
   conn = malloc(sizeof *conn);
   if (!conn) {
     neap__sqlite_refuse(failure, UV_ENOMEM, NULL);
-  } else if (neap__sqlite_conn_open(conn, &db->options, true, failure)) {
+  } else if (neap__sqlite_conn_open(conn, &db->options, true, stop, failure)) {
     free(conn);
     conn = NULL;
   } else {

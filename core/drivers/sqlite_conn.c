@@ -324,8 +324,9 @@ static int set_up(neap__sqlite_conn *conn, bool for_reading, neap__sqlite_failur
 }
 
 int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *options,
-                           bool for_reading, neap__sqlite_failure *failure) {
-  *conn = (neap__sqlite_conn){.options = options};
+                           bool for_reading, const atomic_bool *stop,
+                           neap__sqlite_failure *failure) {
+  *conn = (neap__sqlite_conn){.options = options, .stop = stop};
   neap__list_init(&conn->link);
   neap__list_init(&conn->statements);
   neap__list_init(&conn->holding);
@@ -339,6 +340,7 @@ int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *
     sqlite3_progress_handler(conn->handle, STEPS_PER_LOOK, on_progress, conn);
     code = set_up(conn, for_reading, failure);
   }
+  neap__sqlite_conn_run(conn, NULL);
   if (code) neap__sqlite_conn_close(conn);
   return code;
 }

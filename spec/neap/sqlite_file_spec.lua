@@ -181,6 +181,19 @@ describe("a lock of another connection", function()
     end)
   end))
 
+  it("in the way of opening is waited for until that is cancelled", h.run(function()
+    local db <close> = open{ wal = false }
+    local opening
+    db:transaction({ mode = "exclusive" }, function()
+      h.raises("EBUSY", await, sqlite.open(at("db"), { busy_timeout = 0.001 }))
+      opening = neap.start(function() return await(sqlite.open(at("db"), { busy_timeout = 1000 })) end)
+      await(neap.sleep(0.01))
+      opening:cancel()
+      await(neap.settle(opening))
+    end)
+    assert.equal("cancelled", opening:status())
+  end))
+
   it("of 100 tasks on five connections loses no update", h.run(function()
     given(1)
     local dbs, tasks = {}, {}

@@ -88,6 +88,16 @@ describe("db:rows", function()
     assert.equal(7, await(db:value("SELECT count(*) FROM t")))
   end))
 
+  it("loses no row where it gives way with the next batch at hand", with_db(function(db)
+    local n = 0
+    for row in db:rows(COUNT, 2000) do
+      n = n + 1
+      assert.equal(n, row.x)
+      if n % 300 == 0 then await(neap.sleep(0.01)) end -- the next batch comes meanwhile
+    end
+    assert.equal(2000, n)
+  end))
+
   it("may be nested, with one text", with_db(function(db)
     local pairs_seen = 0
     for a in db:rows(COUNT, 20) do
