@@ -258,7 +258,8 @@ local benches = {
     },
     limit = "C, 2 threads with Lua",
     rows = {
-      { "wall_ms", "P12 the jobs, ms, next to one thread", limit = "one thread", at_most = 1 / 1.9 },
+      { "wall_ms", "P12 the jobs, ms, next to one thread", limit = "one thread",
+        at_most = 1 / 1.9 },
       { "wall_ms", "the jobs, ms" },
       { "round_trip_us", "P13 an empty job and back, one by one, us", at_most = 1.2 },
       { "round_trip_64_us", "P13 an empty job and back, 64 under way, us for each", at_most = 1.3 },

@@ -22,9 +22,8 @@ local function one_by_one(n)
 end
 
 local function many_at_once(n)
-  local started, running = 0, {}
-  for i = 1, 64 do running[i] = worker.run(empty) end
-  started = 64
+  local started, running = 64, {}
+  for i = 1, started do running[i] = worker.run(empty) end
   while started < n do
     for i = 1, 64 do
       await(running[i])

@@ -2,13 +2,19 @@
 local M = {}
 
 M.RECORDS = 20000
-M.RECORD_BYTES = 64 -- of one: the bytes of its keys and strings, 8 for each number, 1 for the boolean
+-- Of one: the bytes of its keys and strings, 8 for each number, 1 for the boolean.
+M.RECORD_BYTES = 64
 
 function M.records()
   local list = {}
   for i = 1, M.RECORDS do
-    list[i] = { id = i, name = ("name %07d"):format(i), price = i + 0.25, tags = { "red", "green", "blue" },
-      available = i % 2 == 0 }
+    list[i] = {
+      id = i,
+      name = ("name %07d"):format(i),
+      price = i + 0.25,
+      tags = { "red", "green", "blue" },
+      available = i % 2 == 0,
+    }
   end
   return list
 end

@@ -1,5 +1,5 @@
---- The jobs of the bench of workers with luv's new_work: libuv's pool, a Lua state for each thread. It
---- copies no tables.
+--- The jobs of the bench of workers with luv's new_work: libuv's pool, a Lua state for each thread.
+--- It copies no tables.
 local data = require "bench.workers_data"
 local uv = require "luv"
 

@@ -55,10 +55,10 @@ void neapL__scratch_take(neapL__writer *writer);
 void neapL__scratch_give(neapL__writer *writer);
 
 /* Pushes the object with that number. [-0, +1, -] */
-void neapL__push_numbered(const neapL__writer *writer, uint32_t number);
+void neapL__push_numbered(const neapL__writer *self, uint32_t number);
 
 /* Pushes what is written of the table with that number. [-0, +1, e] */
-void neapL__push_body(neapL__writer *writer, uint32_t number);
+void neapL__push_body(neapL__writer *self, uint32_t number);
 
 /* Replaces the reason on top by the whole message, and returns false. The key, or the value behind it, at
  * index `key` of the object whose body is written; an upvalue of it; a value at `index`. */

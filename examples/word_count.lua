@@ -1,4 +1,5 @@
--- Counts the words of a file on all processors, with a line that shows how far it has come. Ctrl-C ends it.
+-- Counts the words of a file on all processors, with a line that shows how far it has come. Ctrl-C
+-- ends it.
 local neap = require "neap"
 local await = neap.await
 
@@ -9,12 +10,13 @@ usage: word_count.lua [FILE [COUNT]]
 
 local PIECE = 1024 * 1024 -- bytes for one call on a worker
 
--- On the workers. What these functions use from here is copied to them, but for the counter, which all share.
+-- On the workers. What these functions use from here is copied to them, but for the counter, which
+-- all share.
 
 local done = neap.worker.counters(1) -- bytes
 
---- A piece owns the words that begin in it: the last one is read to its end, the rest of a first one is not
---- its own.
+--- A piece owns the words that begin in it: the last one is read to its end, the rest of a first
+--- one is not its own.
 local function read_piece(path, first, size)
   local file <close> = assert(io.open(path, "rb"))
   file:seek("set", math.max(first - 1, 0))
@@ -55,8 +57,8 @@ local function pieces_of(path, size)
 end
 
 local function show_progress(size)
-  local line = ("\r%3d %% of %.1f MB"):format(size > 0 and done:get(1) * 100 // size or 100, size / 1e6)
-  await(neap.stdio.stderr:write(line))
+  local percent = size > 0 and done:get(1) * 100 // size or 100
+  await(neap.stdio.stderr:write(("\r%3d %% of %.1f MB"):format(percent, size / 1e6)))
 end
 
 --- Runs fn() and shows how far it has come meanwhile; the line is ended whatever happens.
@@ -89,11 +91,13 @@ local function count_file(path, most)
   local size = await(neap.fs.stat(path)).size
   local begun = neap.now()
   local _, totals = with_progress(size, function()
-    return await(neap.parallel.reduce(pieces_of(path, size), count_piece, {}, { combine = merge, chunk = 1 }))
+    local opts = { combine = merge, chunk = 1 }
+    return await(neap.parallel.reduce(pieces_of(path, size), count_piece, {}, opts))
   end)
   local words = sorted(totals)
   for i = 1, math.min(most, #words) do print(("%10d %s"):format(words[i].n, words[i].word)) end
-  print(("%d different words in %.2f s, %d workers"):format(#words, neap.now() - begun, neap.worker.size()))
+  local seconds = neap.now() - begun
+  print(("%d different words in %.2f s, %d workers"):format(#words, seconds, neap.worker.size()))
 end
 
 --- A text in which some words are more frequent than others.

@@ -14,14 +14,14 @@ static neap_loop *open_real(bench *self) {
 
 typedef struct labour {
   uv_sem_t begun, go_on; /* with `waits`: says that it runs, then waits until it may go on */
-  bool waits;
+  uv_thread_t ran_on, released_on;
+  atomic_int runs, pokes, releases;
   int code;
   neap_error error; /* code not 0: what it fails with */
-  atomic_int runs, pokes, releases;
-  uv_thread_t ran_on, released_on;
-  int *order; /* where it notes its number */
-  int number;
+  int *order;       /* where it notes its number */
   atomic_int *place, *at_once, *most;
+  int number;
+  bool waits;
 } labour;
 
 static void note_most(labour *self) {

@@ -31,7 +31,8 @@ end
 
 local function stats_of(counters, number)
   local stats = {}
-  for i, name in ipairs(job.NAMES) do stats[name] = counters:get((number - 1) * job.COUNTERS + i) end
+  local base = (number - 1) * job.COUNTERS
+  for i, name in ipairs(job.NAMES) do stats[name] = counters:get(base + i) end
   return stats
 end
 
@@ -88,7 +89,11 @@ local function run(self)
     while true do
       local is_open, kind, number, a, b = await(self.reports:recv())
       if not is_open then return end
-      if kind == "listening" then note_listening(self, group, a, b) else note_error(self, number, a) end
+      if kind == "listening" then
+        note_listening(self, group, a, b)
+      else
+        note_error(self, number, a)
+      end
     end
   end)
   core.checkpoint()
@@ -133,8 +138,8 @@ local function options_of_server(opts)
   return options
 end
 
---- Serves on all processors: each worker is a thread with a loop and a Lua state, requires the module there, and
---- listens to the same port; the system spreads the connections among them.
+--- Serves on all processors: each worker is a thread with a loop and a Lua state, requires the
+--- module there, and listens to the same port; the system spreads the connections among them.
 ---@param opts neap.CoresOptions
 ---@return neap.Task ends when it is cancelled
 function M.serve_cores(opts)

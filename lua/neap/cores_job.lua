@@ -1,4 +1,7 @@
 --- What neap.serve_cores runs in each of its workers: a server of its own, with a loop.
+local check = require "neap.check"
+local core = require "neap.core"
+
 local M = {}
 
 --- The counters of each worker.
@@ -12,25 +15,31 @@ local methods = {}
 Stats.__index = methods
 Stats.__name = "neap.CoreStats"
 
-local NUMBERS = {}
-for number, name in ipairs(M.NAMES) do NUMBERS[name] = number end
+local NUMBERS = {
+  connections = M.CONNECTIONS,
+  open = M.OPEN,
+  errors = M.ERRORS,
+  requests = M.REQUESTS,
+}
 
 --- Adds to one of this worker's counters; for what a server of the module's own counts itself.
 ---@param name "connections"|"open"|"errors"|"requests"
 ---@param n? integer default 1
 function methods:add(name, n)
-  self.counters:add(self.base + NUMBERS[name], n or 1)
+  local number = NUMBERS[name]
+  if not number then core.argument_error("add", 1, "no such counter") end
+  self.counters:add(self.base + number, n or 1)
 end
 
-function methods:note_memory()
-  self.counters:set(self.base + M.MEMORY, collectgarbage("count") * 1024 // 1)
+local function note_memory(stats)
+  stats.counters:set(stats.base + M.MEMORY, collectgarbage("count") * 1024 // 1)
 end
 
 local Open = {}
 
 function Open:__close()
   self.stats:add("open", -1)
-  self.stats:note_memory()
+  note_memory(self.stats)
 end
 
 --- The handler of connections, counted.
@@ -44,19 +53,16 @@ local function counted(handler, stats)
   end
 end
 
-local function is_callable(x)
-  return type(x) == "function" or (getmetatable(x) or {}).__call ~= nil
-end
-
 --- How the module serves: its own `serve(opts, stats)`, or neap.net.serve with its handler.
 local function server_of(neap, name, module, stats)
   if type(module) == "table" and module.serve then return module.serve end
   local handler = type(module) == "table" and module.handler or module
-  if is_callable(handler) then
+  if check.is_callable(handler) then
     local run = counted(handler, stats)
     return function(opts) return neap.net.serve(opts, run) end
   end
-  error(neap.error("EINVAL", ("module '%s' must return a handler, or a table with `handler` or `serve`"):format(name)), 0)
+  local message = "module '%s' must return a handler, or a table with `handler` or `serve`"
+  error(neap.error("EINVAL", message:format(name)), 0)
 end
 
 --- Serves until it is cancelled. `reports` takes what the one who started it should know.
@@ -66,7 +72,7 @@ function M.serve(name, number, opts, counters, reports)
   local serve = server_of(neap, name, require(name), stats)
   opts.reuse_port = true
   opts.on_listen = function(server)
-    stats:note_memory()
+    note_memory(stats)
     reports:try_send("listening", number, server:address())
   end
   opts.on_error = function(err)

@@ -8,8 +8,8 @@ local await = core.await
 
 local M = {}
 
--- Chunks for each worker: the fewer, the less it costs to hand them out; the more, the better the load is
--- shared.
+-- Chunks for each worker: the fewer, the less it costs to hand them out; the more, the better the
+-- load is shared.
 local CHUNKS_OF_INDICES, CHUNKS_OF_ITEMS = 32, 8
 local LARGEST_CHUNK = 1024
 
@@ -41,11 +41,12 @@ local function new_job(pool, ...)
   return core.new_job(pool and pool.core, false, false, ...)
 end
 
---- The same, where what the caller has given cannot cross: its error.
+--- The same for a function that the caller has given, as the job or as its first argument: an
+--- argument error if it cannot cross.
 local function first_job(pool, name, index, ...)
   local made, why = new_job(pool, ...)
   if made then return made end
-  core.argument_error(name, index, (why:gsub("^argument 2", "the function")))
+  core.argument_error(name, index, (why:gsub("^argument [12]", "the function")))
 end
 
 -- Lanes: tasks that give jobs to the workers, one after the other
@@ -78,11 +79,11 @@ end
 
 -- Ranges
 
-local function run_range(pool, jobs, counters)
+local function run_range(pool, jobs, counters, lo)
   run_lanes(pool, #jobs, function(failures, i) run_job(failures, jobs[i]) end)
   local how = counters:get(job.HOW)
   local is_broken = how == job.BREAK
-  return { completed = how == 0, lowest_break = is_broken and counters:get(job.LIMIT) or nil }
+  return { completed = how == 0, lowest_break = is_broken and lo + counters:get(job.LIMIT) or nil }
 end
 
 --- How many indices there are from `lo` to `hi`.
@@ -93,8 +94,19 @@ local function count_indices(lo, hi)
   core.argument_error("range", 2, "there are too many indices")
 end
 
---- Calls `fn(i, loop)` on other threads for each `i` from `lo` to `hi`, once, in no certain order. A Task of
---- how it ended. The first error ends it when the chunks that have begun are done.
+--- The jobs that share the indices: no more of them than there are chunks.
+local function range_jobs(options, fn, counters, lo, n)
+  local size = chunk_size(options, n, CHUNKS_OF_INDICES)
+  local jobs = {}
+  for i = 1, math.min(options.workers, (n - 1) // size + 1) do
+    jobs[i] = first_job(options.pool, "range", 3,
+      "neap.parallel_job.range", fn, counters, lo, n, size)
+  end
+  return jobs
+end
+
+--- Calls `fn(i, loop)` on other threads for each `i` from `lo` to `hi`, once, in no certain order.
+--- A Task of how it ended. The first error ends it when the chunks that have begun are done.
 ---@param lo integer
 ---@param hi integer
 ---@param fn fun(i: integer, loop: neap.ParallelLoop)
@@ -108,44 +120,49 @@ function M.range(lo, hi, fn, opts)
   local n = count_indices(lo, hi)
   if core.is_cancelling() then return core.cancelled_here() end
   if n == 0 then return core.completed({ completed = true }) end
-  local size = chunk_size(options, n, CHUNKS_OF_INDICES)
   local counters = core.counters(job.COUNTERS)
   counters:set(job.LIMIT, math.maxinteger)
-  local jobs = {}
-  for i = 1, math.min(options.workers, (n - 1) // size + 1) do
-    jobs[i] = first_job(options.pool, "range", 3, "neap.parallel_job.range", fn, counters, lo, n, size)
-  end
-  return core.start(function()
-    local result = run_range(options.pool, jobs, counters)
-    if result.lowest_break then result.lowest_break = lo + result.lowest_break end
-    return result
-  end)
+  local jobs = range_jobs(options, fn, counters, lo, n)
+  return core.start(run_range, options.pool, jobs, counters, lo)
 end
 
 -- Lists
 
---- The error of an item that cannot cross.
-local function refuse_item(why, first)
-  return core.error("EINVAL", (why:gsub("^argument 3%[(%d+)%]", function(i)
+--- The error of a chunk that cannot cross: one of its items, or the function, which has changed
+--- since the call.
+local function refuse_chunk(why, first)
+  why = why:gsub("^argument 2", "the function"):gsub("^argument 3%[(%d+)%]", function(i)
     return "item " .. first + math.tointeger(i) - 1
-  end)))
+  end)
+  return core.error("EINVAL", why)
 end
 
---- Cuts the list into chunks: `begin(items, n, first)` makes the job of each, `take(result, number, first,
---- n)` gets what it returns. At most two chunks for each worker are under way, so that memory is bounded.
+--- Chunk of that number of a list of `n` items.
+local function cut(list, n, size, number)
+  local first = (number - 1) * size + 1
+  local last = math.min(first + size - 1, n)
+  return {
+    number = number,
+    first = first,
+    n = last - first + 1,
+    items = table.move(list, first, last, 1, {}),
+  }
+end
+
+--- Cuts the list into chunks: `begin(chunk)` makes the job of each, `take(chunk, result)` gets what
+--- it returns. At most two for each worker are under way, so that memory is bounded.
 local function run_chunks(options, list, begin, take)
   local n = #list
   local size = chunk_size(options, n, CHUNKS_OF_ITEMS)
   local count, last = (n - 1) // size + 1, 0
   local function run_next(failures)
     last = last + 1
-    local number, first = last, (last - 1) * size + 1
-    local length = math.min(size, n - first + 1)
-    local made, why = begin(table.move(list, first, first + length - 1, 1, {}), length, first)
+    local chunk = cut(list, n, size, last)
+    local made, why = begin(chunk)
     if made then
-      take(run_job(failures, made), number, first, length)
+      take(chunk, run_job(failures, made))
     else
-      failures[#failures + 1] = { err = refuse_item(why, first) }
+      failures[#failures + 1] = { err = refuse_chunk(why, chunk.first) }
     end
   end
   run_lanes(options.pool, math.min(count, 2 * options.workers), function(failures)
@@ -156,16 +173,17 @@ end
 
 local function run_map(options, list, fn)
   local results = { n = #list }
-  run_chunks(options, list, function(items, n, first)
-    return new_job(options.pool, "neap.parallel_job.map", fn, items, n, first)
-  end, function(chunk, _, first, n)
-    if chunk then table.move(chunk, 1, n, first, results) end
+  run_chunks(options, list, function(chunk)
+    return new_job(options.pool, "neap.parallel_job.map", fn, chunk.items, chunk.n, chunk.first)
+  end, function(chunk, part)
+    if part then table.move(part, 1, chunk.n, chunk.first, results) end
   end)
   return results
 end
 
---- Calls `fn(item, index)` on other threads for each item: a Task of the table of their first results, in
---- the order of the list, with `n`. The first error ends it when the chunks that have begun are done.
+--- Calls `fn(item, index)` on other threads for each item: a Task of the table of their first
+--- results, in the order of the list, with `n`. The first error ends it when the chunks that have
+--- begun are done.
 ---@param list any[]
 ---@param fn fun(item: any, index: integer): any
 ---@param opts? neap.ParallelOptions
@@ -181,28 +199,43 @@ function M.map(list, fn, opts)
   return core.start(run_map, options, table.move(list, 1, #list, 1, {}), fn)
 end
 
-local function fold_partials(options, fn, partials, count, init)
+local FOLD = "neap.parallel_job.fold"
+
+--- Puts the results of the chunks together, on a worker too.
+local function fold_partials(pool, fn, partials, count, init)
+  local made, why = new_job(pool, FOLD, fn, partials, count, init)
+  if not made then error(refuse_chunk(why, 1), 0) end
   local failures = {}
-  local made = new_job(options.pool, "neap.parallel_job.fold", fn, partials, count, init)
   local result = run_job(failures, made)
   if failures[1] then core.raise(failures[1].err, failures[1].traceback) end
   return result
 end
 
 local function run_reduce(options, list, fn, init)
+  local pool, combine = options.pool, options.combine
+  local _ <close> = pools.hold(pool) -- also between the chunks and the last fold
   local partials = {}
-  local combine = options.combine
-  local count = run_chunks(options, list, function(items, n)
-    return new_job(options.pool, "neap.parallel_job.fold", fn, items, n, combine and { init } or nil)
-  end, function(partial, number)
-    partials[number] = partial
+  local begin, finally = combine and { init } or nil, not combine and { init } or nil
+  local count = run_chunks(options, list, function(chunk)
+    return new_job(pool, FOLD, fn, chunk.items, chunk.n, begin)
+  end, function(chunk, partial)
+    partials[chunk.number] = partial
   end)
-  return fold_partials(options, combine or fn, partials, count, not combine and { init } or nil)
+  return fold_partials(pool, combine or fn, partials, count, finally)
 end
 
---- Folds a list on other threads: a Task of `fn(... fn(fn(init, list[1]), list[2]) ..., list[n])`, computed in
---- chunks, so `fn` must be associative. Where items and results are of two kinds, `opts.combine(a, b)` puts
---- the results of two neighbouring chunks together, each of which begins with `init`.
+--- What cannot cross is an error of the argument that it was given as.
+local function check_fold(options, fn, init)
+  first_job(options.pool, "reduce", 2, FOLD, fn)
+  local made, why = new_job(options.pool, FOLD, nil, { init })
+  if not made then core.argument_error("reduce", 3, (why:gsub("^argument 3%[1%]", "init"))) end
+  if options.combine then first_job(options.pool, "reduce", 4, FOLD, options.combine) end
+end
+
+--- Folds a list on other threads: a Task of `fn(... fn(fn(init, list[1]), list[2]) ..., list[n])`,
+--- computed in chunks, so `fn` must be associative. Where items and results are of two kinds,
+--- `opts.combine(a, b)` puts the results of two neighbouring chunks together, each of which begins
+--- with `init`.
 ---@param list any[]
 ---@param fn fun(result: any, item: any): any
 ---@param init any
@@ -216,7 +249,7 @@ function M.reduce(list, fn, init, opts)
   options.combine = opts and opts.combine
   if options.combine ~= nil then check.lua_function(options.combine, "reduce", 4) end
   if core.is_cancelling() then return core.cancelled_here() end
-  first_job(options.pool, "reduce", 2, "neap.parallel_job.fold", fn, {}, 0, { init })
+  check_fold(options, fn, init)
   if #list == 0 then return core.completed(init) end
   return core.start(run_reduce, options, table.move(list, 1, #list, 1, {}), fn, init)
 end
@@ -235,8 +268,8 @@ local function run_invoke(jobs)
   return results
 end
 
---- Runs the functions on other threads: a Task of the table of their first results, with `n`. After an error
---- none of them is begun any more.
+--- Runs the functions on other threads: a Task of the table of their first results, with `n`. After
+--- an error none of them is begun any more.
 ---@param ... fun(): any
 ---@return neap.Task # of { n: integer, [integer]: any }
 function M.invoke(...)
@@ -244,9 +277,7 @@ function M.invoke(...)
   for i = 1, math.max(jobs.n, 1) do check.lua_function(jobs[i], "invoke", i) end
   if core.is_cancelling() then return core.cancelled_here() end
   for i = 1, jobs.n do
-    local made, why = new_job(nil, jobs[i])
-    if not made then core.argument_error("invoke", i, (why:gsub("^argument 1", "the function"))) end
-    jobs[i] = made
+    jobs[i] = first_job(nil, "invoke", i, jobs[i])
   end
   return core.start(run_invoke, jobs)
 end

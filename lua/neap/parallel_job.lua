@@ -20,8 +20,9 @@ Loop.__name = "neap.ParallelLoop"
 local function end_early(self, how)
   local former = self.counters:compare_exchange(M.HOW, how, 0)
   if former == 0 or former == how then return end
+  local caller = debug.getinfo(3, "Sl")
   error(require "neap".error("EMISUSE", "break_ and stop in the same loop: what is to run?", {
-    where = ("%s:%d"):format(debug.getinfo(3, "S").short_src, debug.getinfo(3, "l").currentline),
+    where = ("%s:%d"):format(caller.short_src, caller.currentline),
   }), 0)
 end
 
@@ -37,17 +38,18 @@ function methods:stop()
   self.counters:min(M.LIMIT, -1)
 end
 
---- Whether this body might as well return: the loop has been ended early, or another body has failed.
+--- Whether this body might as well return: the loop has been ended early, or another body has
+--- failed.
 ---@return boolean
 function methods:should_exit()
   return self.counters:get(M.LIMIT) < self.offset or self.counters:get(M.FAILED) ~= 0
 end
 
---- Tells the others when a body fails.
+--- Tells the others when a body fails, be it with nil.
 local Watch = {}
 
-function Watch:__close(err)
-  if err ~= nil then self.counters:set(M.FAILED, 1) end
+function Watch:__close()
+  if not self.has_ended then self.counters:set(M.FAILED, 1) end
 end
 
 local function run_chunk(fn, loop, lo, first, last)
@@ -62,12 +64,13 @@ end
 --- Takes chunks until there are none left.
 function M.range(fn, counters, lo, n, size)
   local loop = setmetatable({ counters = counters, offset = 0 }, Loop)
-  local _ <close> = setmetatable({ counters = counters }, Watch)
+  local watch <close> = setmetatable({ counters = counters }, Watch)
   while counters:get(M.FAILED) == 0 do
     local first = counters:add(M.NEXT, size) - size
-    if first >= n or first > counters:get(M.LIMIT) then return end
+    if first >= n or first > counters:get(M.LIMIT) then break end
     run_chunk(fn, loop, lo, first, math.min(first + size, n) - 1)
   end
+  watch.has_ended = true
 end
 
 function M.map(fn, items, n, first)

@@ -22,7 +22,8 @@ end
 function M.option(opts, name, index)
   local pool = opts.pool
   if pool == nil or M.is_pool(pool) then return pool end
-  core.argument_error(name, index, "option 'pool': neap.Pool expected, got " .. core.type_name(pool))
+  local got = core.type_name(pool)
+  core.argument_error(name, index, "option 'pool': neap.Pool expected, got " .. got)
 end
 
 --- Raises where jobs cannot be given to it any more.

@@ -17,7 +17,7 @@ local function squares(n)
 end
 
 describe("parallel.range", function()
-  it("[S175] visits every index once", h.run(function()
+  it("[S174] visits every index once", h.run(function()
     local seen = counters(100)
     local result = await(parallel.range(1, 100, function(i) seen:add(i, 1) end))
     assert.same({ completed = true }, result)
@@ -25,7 +25,8 @@ describe("parallel.range", function()
   end))
 
   it("[S174] visits every index once, whatever the chunks and the workers", h.run(function()
-    for _, opts in ipairs{ { chunk = 1 }, { chunk = 7 }, { chunk = 1000 }, { workers = 1 }, { workers = 5 } } do
+    local ways = { { chunk = 1 }, { chunk = 7 }, { chunk = 999 }, { workers = 1 }, { workers = 5 } }
+    for _, opts in ipairs(ways) do
       local seen = counters(101)
       await(parallel.range(-50, 50, function(i) seen:add(i + 51, 1) end, opts))
       for i = 1, 101 do assert.equal(1, seen:get(i)) end
@@ -134,6 +135,17 @@ describe("parallel.range", function()
     assert.match("parallel_spec.lua:" .. line .. ": in local 'fn'", (task:traceback()))
   end))
 
+  it("fails with nil, and begins no more chunks", h.run(function()
+    local calls = counters(1)
+    local ok, err = pcall(await, parallel.range(1, 100000, function(i)
+      calls:add(1, 1)
+      if i == 1 then error(nil) end
+    end, { chunk = 1 }))
+    assert.is_false(ok)
+    assert.is_nil(err)
+    assert.is_true(calls:get(1) < 100000)
+  end))
+
   it("reports the errors of other bodies", h.run(function(context)
     local begun = counters(1)
     local ok, err = pcall(await, parallel.range(1, 2, function(i)
@@ -185,6 +197,25 @@ describe("parallel.range", function()
     end, { chunk = 1 }))
     assert.equal(10055, sum:get(1))
     assert.equal(10, right:get(1))
+  end))
+
+  it("[S182] as do map, reduce and invoke, with the values at the call", h.run(function()
+    local user = neap.localvar("nobody")
+    user:set("caller")
+    local function name() return user:get() end
+    local items = { 1, 2, 3 }
+    local tasks = {
+      parallel.map(items, name, { chunk = 1, workers = 1 }),
+      parallel.reduce(items, function(all) return all .. user:get() .. " " end, "", {
+        chunk = 1,
+        combine = function(a, b) return a .. b end,
+      }),
+      parallel.invoke(name, name),
+    }
+    user:set("somebody else")
+    assert.same({ n = 3, "caller", "caller", "caller" }, await(tasks[1]))
+    assert.equal("caller caller caller ", await(tasks[2]))
+    assert.same({ n = 2, "caller", "caller" }, await(tasks[3]))
   end))
 
   it("stops its bodies when it is cancelled", h.run(function()
@@ -242,13 +273,15 @@ end)
 
 describe("parallel.map", function()
   it("gives the results in the order of the list", h.run(function()
-    local results = await(parallel.map(squares(1000), function(x, i) return x + i end, { chunk = 3 }))
+    local function add(x, i) return x + i end
+    local results = await(parallel.map(squares(1000), add, { chunk = 3 }))
     assert.equal(1000, results.n)
     for i = 1, 1000 do assert.equal(i * i + i, results[i]) end
   end))
 
   it("keeps nils as holes, and n", h.run(function()
-    local results = await(parallel.map({ 1, 2, 3, 4 }, function(x) if x % 2 == 0 then return x end end))
+    local function even(x) if x % 2 == 0 then return x end end
+    local results = await(parallel.map({ 1, 2, 3, 4 }, even))
     assert.same({ n = 4, [2] = 2, [4] = 4 }, results)
     assert.same({ n = 0 }, await(parallel.map({}, function() end)))
   end))
@@ -275,7 +308,8 @@ describe("parallel.map", function()
   it("names an item that cannot cross", h.run(function()
     local list = squares(50)
     list[33] = { on_done = coroutine.create(print) }
-    local err = h.raises("EINVAL", await, parallel.map(list, function(x) return x end, { chunk = 7 }))
+    local task = parallel.map(list, function(x) return x end, { chunk = 7 })
+    local err = h.raises("EINVAL", await, task)
     assert.match("^item 33%.on_done: a coroutine cannot cross", err.message)
     local text = h.bad_argument("map", 2, parallel.map, {}, function() return list end)
     assert.match("the function upvalue 'list'%[33%]%.on_done", text)
@@ -284,7 +318,8 @@ describe("parallel.map", function()
   it("has bounded work under way", h.run(function()
     local pool <close> = neap.worker.pool(1)
     local begun, done = counters(1), false
-    local task = parallel.map(squares(1000), function() begun:add(1, 1) end, { pool = pool, chunk = 1 })
+    local function note() begun:add(1, 1) end
+    local task = parallel.map(squares(1000), note, { pool = pool, chunk = 1 })
     task:on_done(function() done = true end)
     spin(begun, 1, 2) -- two jobs were given to the pool, and no more while the loop does not turn
     local until_when = os.clock() + 0.02
@@ -302,7 +337,8 @@ describe("parallel.reduce", function()
     local words = {}
     for i = 1, 500 do words[i] = i .. " " end
     for _, chunk in ipairs{ 1, 7, 499, 1000 } do
-      local text = await(parallel.reduce(words, function(a, b) return a .. b end, ">", { chunk = chunk }))
+      local function join(a, b) return a .. b end
+      local text = await(parallel.reduce(words, join, ">", { chunk = chunk }))
       assert.equal(">" .. table.concat(words), text)
     end
   end))
@@ -323,6 +359,44 @@ describe("parallel.reduce", function()
     local words = { "a", "b", "a", "c", "a", "b" }
     local totals = await(parallel.reduce(words, count, {}, { combine = merge, chunk = 2 }))
     assert.same({ a = 3, b = 2, c = 1 }, totals)
+  end))
+
+  it("refuses what cannot cross, naming the argument, before anything runs", h.run(function()
+    local thread = coroutine.create(print)
+    local function add(a, b) return a + b end
+    local function bad() return thread end
+    local text = h.bad_argument("reduce", 2, parallel.reduce, { 1 }, bad, 0)
+    assert.match("the function upvalue 'thread': a coroutine cannot cross", text)
+    text = h.bad_argument("reduce", 3, parallel.reduce, { 1 }, add, { here = thread })
+    assert.match("init.here: a coroutine cannot cross", text)
+    h.bad_argument("reduce", 4, parallel.reduce, { 1 }, add, 0, { combine = bad })
+    h.bad_argument("reduce", 4, parallel.reduce, { 1 }, add, 0, { combine = 5 })
+    local err = h.raises("EINVAL", await, parallel.reduce({ 1, { thread } }, add, 0))
+    assert.match("^item 2%[1%]: a coroutine cannot cross", err.message)
+  end))
+
+  it("fails when its function has come to hold what cannot cross", h.run(function()
+    local held, calls = nil, counters(1)
+    local function first(a)
+      calls:add(1, 1)
+      return held or a
+    end
+    local pool <close> = neap.worker.pool(1)
+    local task = parallel.reduce(squares(100), first, 0, { pool = pool, chunk = 1 })
+    held = coroutine.create(print) -- two chunks are under way, no more
+    local err = h.raises("EINVAL", await, task)
+    assert.match("^the function upvalue 'held': a coroutine cannot cross", err.message)
+  end))
+
+  it("keeps its pool to its end", h.run(function()
+    local task
+    local function add(a, b) return a + b end
+    do
+      local pool <close> = neap.worker.pool(2)
+      task = parallel.reduce(squares(10), add, 0, { pool = pool, chunk = 1 })
+    end
+    assert.equal("done", task:status())
+    assert.equal(385, await(task))
   end))
 
   it("raises what the function raises, in the chunks and behind them", h.run(function()
@@ -402,7 +476,8 @@ describe("worker.counters", function()
     local c = counters(1)
     await(parallel.range(1, 10000, function() c:add(1, 1) end, { workers = 4 }))
     assert.equal(10000, c:get(1))
-    assert.equal(1, await(neap.worker.run(function(a, b) return a:add(1, 1) - b:get(1) + 1 end, c, c)))
+    local function both(a, b) return a:add(1, 1) - b:get(1) + 1 end
+    assert.equal(1, await(neap.worker.run(both, c, c)))
   end))
 
   it("leave nothing where memory fails", h.run(function()

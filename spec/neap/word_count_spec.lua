@@ -6,7 +6,8 @@ local neap = require "neap"
 
 local await, process = neap.await, neap.process
 
---- The command of the example, with the module paths of this process; temporary files go to `directory`.
+--- The command of the example, with the module paths of this process; temporary files go to
+--- `directory`.
 local function example(directory, ...)
   local command = { h.interpreter(), "examples/word_count.lua", ... }
   command.env = {
