@@ -75,12 +75,13 @@ static void close_readers(neap__sqlite *db) {
   uv_mutex_lock(&db->mutex);
   while (db->reading > 0) uv_cond_wait(&db->changed, &db->mutex);
   uv_mutex_unlock(&db->mutex);
-  while (!neap__list_is_empty(&db->readers)) {
-    neap__sqlite_conn *conn = NEAP__CONTAINER(db->readers.next, neap__sqlite_conn, link);
-    neap__list_unlink(&conn->link);
+  for (neap__list *link = db->readers.next, *next; link != &db->readers; link = next) {
+    neap__sqlite_conn *conn = NEAP__CONTAINER(link, neap__sqlite_conn, link);
+    next = link->next;
     neap__sqlite_conn_close(conn);
     free(conn);
   }
+  neap__list_init(&db->readers);
 }
 
 static void close_connections(neap__sqlite *db) {

@@ -346,11 +346,11 @@ int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *
 }
 
 static void free_statements(neap__list *list) {
-  while (!neap__list_is_empty(list)) {
-    neap__list *link = list->next;
-    neap__list_unlink(link);
+  for (neap__list *link = list->next, *next; link != list; link = next) {
+    next = link->next;
     free_statement(NEAP__CONTAINER(link, neap__sqlite_statement, link));
   }
+  neap__list_init(list);
 }
 
 void neap__sqlite_conn_close(neap__sqlite_conn *conn) {

@@ -9,12 +9,12 @@ local is_built, driver = pcall(require, "neap.sqlite_driver")
 ---@class neap.sqlite
 local M = {}
 
-local MISSING = "neap was built without SQLite: install libsqlite3-dev (or what brings sqlite3.pc), "
-  .. "and build it again"
+local MISSING = "neap was built without SQLite: install libsqlite3-dev (or what brings "
+  .. "sqlite3.pc), and build it again"
 
 if not is_built then
   local reason = driver
-  --- Whatever is wanted of it says what is missing; a module that is there and cannot be loaded says so.
+  --- Whatever is wanted of it says what is missing, or why a module that is there cannot be loaded.
   local function missing()
     local is_absent = tostring(reason):find("module 'neap.sqlite_driver' not found", 1, true)
     error(core.error("ENOSYS", is_absent and MISSING or tostring(reason)), 0)
@@ -43,8 +43,8 @@ M.blob = driver.blob
 ---@nodiscard
 M.open = driver.open
 
--- Transactions: a task-local variable knows the innermost one, so that what runs in it, and the tasks
--- that are started there, belong to it.
+-- Transactions: a task-local variable knows the innermost one, so that what runs in it, and the
+-- tasks that are started there, belong to it.
 
 local current = localvar.localvar()
 driver.set_variable(current)
@@ -60,8 +60,8 @@ local function begin_statement(opts, name)
     "option 'mode': one of 'deferred' 'immediate' 'exclusive' expected")
 end
 
---- Undoes what did not end well. Where that cannot be waited for, or fails, it happens before the next
---- request.
+--- Undoes what did not end well. Where that cannot be waited for, or fails, it happens before the
+--- next request.
 local Undo = {}
 
 local function roll_back(tx)
@@ -85,8 +85,8 @@ local function run(object, begin, fn, ...)
   return table.unpack(results, 1, results.n)
 end
 
---- db:transaction(opts?, fn, ...): calls fn(tx, ...) in a transaction and returns its results when it is
---- committed. An error and a cancellation roll it back. Inside of another one it is a savepoint.
+--- db:transaction(opts?, fn, ...): calls fn(tx, ...) in a transaction, and returns its results when
+--- that is committed. An error and a cancellation roll it back. In another one it is a savepoint.
 local function transaction(object, opts, fn, ...)
   if check.is_callable(opts) then return run(object, MODES.immediate, opts, fn, ...) end
   local begin = begin_statement(opts, "transaction")
