@@ -91,6 +91,7 @@ local M = {
   signal = require "neap.signal",
   process = require "neap.process",
   stdio = require "neap.stdio",
+  sqlite = require "neap.sqlite",
 
   -- diagnostics
   error = core.error,
@@ -101,14 +102,4 @@ local M = {
   version = core.version,
 }
 
---- Modules for outside libraries, each loaded when it is first used.
-local DRIVERS = { sqlite = "neap.sqlite" }
-
-return setmetatable(M, {
-  __index = function(module, name)
-    local driver = DRIVERS[name]
-    if not driver then return nil end
-    module[name] = require(driver)
-    return module[name]
-  end,
-})
+return M
