@@ -8,7 +8,7 @@
 enum {
   MAX_CACHED = 64,        /* statements that are kept for each connection */
   MAX_CACHED_SIZE = 4096, /* bytes of the text of one that is kept */
-  STEPS_PER_LOOK = 1000,  /* of SQLite's machine, between two looks at a cancellation: some 10 us */
+  STEPS_PER_LOOK = 1000,  /* of SQLite's machine, between two looks at a cancellation */
   MAX_BUSY_WAIT = 50      /* milliseconds between two tries of a lock that another process holds */
 };
 

@@ -1,5 +1,5 @@
---- neap.sqlite: databases of SQLite. What is in it is loaded when it is first asked for: most programs
---- need none of it.
+--- neap.sqlite: databases of SQLite. What is in it is loaded when it is first asked for: most
+--- programs need none of it.
 local M = {}
 
 local names = { open = true, blob = true, null = true, library_version = true }
