@@ -18,6 +18,7 @@
 ---@field stdio neap.stdio
 ---@field tls neap.tls
 ---@field http neap.http
+---@field sqlite neap.sqlite
 ---@field parallel neap.parallel
 ---@field worker neap.worker
 local neap = {}
@@ -960,6 +961,111 @@ function Process:kill(signal) end
 ---Ends it: SIGTERM, after the grace SIGKILL.
 ---@return neap.Task
 function Process:close() end
+
+---@class neap.sqlite
+---@field null lightuserdata stands for NULL in tables of parameters
+---@field library_version string
+local sqlite = {}
+
+---@class neap.sqlite.Options
+---@field readonly? boolean
+---@field create? boolean default true
+---@field readers? integer threads for queries, default 0
+---@field busy_timeout? number seconds of real time, default 5
+---@field wal? boolean default true
+---@field synchronous? "off" | "normal" | "full" | "extra"
+---@field foreign_keys? boolean default true
+
+---What SQLite is given as a BLOB.
+---@class neap.sqlite.Blob
+
+---nil, boolean, number, string, neap.sqlite.blob(...) or neap.sqlite.null; instead of all others one table.
+---@alias neap.sqlite.Value nil | boolean | number | string | neap.sqlite.Blob | lightuserdata | table
+
+---Opens a database, a file or ":memory:".
+---@param path string
+---@param opts? neap.sqlite.Options
+---@return neap.Task # of a neap.Database
+---@nodiscard
+function sqlite.open(path, opts) end
+
+---A string that is stored as a BLOB instead of as TEXT.
+---@param data string
+---@return neap.sqlite.Blob
+---@nodiscard
+function sqlite.blob(data) end
+
+---What a database has, too.
+---@class neap.Transaction
+local Transaction = {}
+
+---@param sql string any number of statements; one if there are parameters
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec(sql, ...) end
+
+---A statement for each set of parameters, all or nothing.
+---@param sql string
+---@param sets neap.sqlite.Value[]
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec_many(sql, sets) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by name, with `columns`
+---@nodiscard
+function Transaction:query(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by number, with `columns`
+---@nodiscard
+function Transaction:arrays(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first row, or nil
+---@nodiscard
+function Transaction:first(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first column of the first row, or nil
+---@nodiscard
+function Transaction:value(sql, ...) end
+
+---`for row in db:rows(sql, ...) do`: batch by batch.
+---@async
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Rows
+---@nodiscard
+function Transaction:rows(sql, ...) end
+
+---Calls fn(tx, ...) in a transaction, commits and returns its results; an error and a cancellation roll back.
+---@async
+---@param opts { mode: string? } | fun(tx: neap.Transaction, ...): ... may be left out
+---@param fn? fun(tx: neap.Transaction, ...): ...
+---@param ... any for fn
+---@return any ...
+function Transaction:transaction(opts, fn, ...) end
+
+---@class neap.Database: neap.Transaction
+local Database = {}
+
+---@return neap.Task
+function Database:close() end
+
+---@return string
+---@nodiscard
+function Database:path() end
+
+---@class neap.Rows
+---@overload fun(): table?
+local Rows = {}
+
+---Ends the query.
+function Rows:close() end
 
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
