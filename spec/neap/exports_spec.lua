@@ -212,6 +212,7 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  http = neap.http,
   testing = testing,
 }
 

@@ -16,6 +16,7 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -845,6 +846,118 @@ function Process:kill(signal) end
 ---Ends it: SIGTERM, after the grace SIGKILL.
 ---@return neap.Task
 function Process:close() end
+
+---HTTP. What is written in Lua has its types there.
+---@class neap.http
+local http = {}
+
+---What is the same for a request and a client.
+---@class neap.http.Options
+---@field headers? table<string, string | number | (string | number)[] | false>
+---@field stream? boolean
+---@field max_body? integer
+---@field retry? integer | boolean | neap.http.Retry
+---@field auth? string[] user and password
+---@field max_redirects? integer
+---@field compression? boolean
+---@field connect_timeout? number
+---@field idle_timeout? number
+---@field http? "1.0" | "1.1" | "2" | "2-prior-knowledge"
+---@field proxy? string | false
+---@field no_proxy? string
+---@field verify? boolean
+---@field ca_file? string
+---@field ca_path? string
+---@field cert? string
+---@field key? string
+---@field key_password? string
+---@field unix_socket? string
+---@field resolve? table<string, string>
+
+---@class neap.http.RequestOptions: neap.http.Options
+---@field query? table | string
+---@field body? string | fun(): string?
+---@field length? integer
+---@field form? table | string
+---@field json? any
+---@field multipart? table
+
+---@class neap.http.ClientOptions: neap.http.Options
+---@field base_url? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_host_connections? integer
+---@field cookies? boolean | string[]
+
+---@class neap.http.Retry
+---@field attempts? integer
+---@field delay? number
+---@field max_delay? number
+---@field statuses? integer[]
+---@field methods? string[]
+---@field random? fun(): number
+---@field on_retry? fun(attempt: integer, result: any, delay: number)
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.get(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.head(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.post(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.put(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.patch(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.delete(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.options(url, opts) end
+
+---@param method string | table
+---@param url? string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.request(method, url, opts) end
+
+---@param opts? neap.http.ClientOptions
+---@return neap.http.Client
+---@nodiscard
+function http.client(opts) end
+
+---Calls fn(attempt) again while what it gives is worth it.
+---@param fn fun(attempt: integer): neap.http.Response
+---@param opts? integer | neap.http.Retry
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.retry(fn, opts) end
 
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
