@@ -19,6 +19,8 @@ typedef struct neap__source {
   /* Nobody wants what came last: it should not go on. NULL: it stops by itself. */
   void (*rest)(neap__reader *reader);
   void (*unref)(neap__reader *reader); /* one reference to the owner of the reader */
+  /* Adds what is known of an error that ended the source. NULL: nothing. */
+  void (*explain)(const neap__reader *reader, neap_error *error);
 } neap__source;
 
 /* Takes what arrives in the place of reads: a protocol that is spoken on the stream. */

@@ -109,7 +109,7 @@ static void unref_reader(neap__reader *reader) {
   neap__stream_unref(of_reader(reader));
 }
 
-static const neap__source source = {pull, stop_reading, unref_reader};
+static const neap__source source = {pull, stop_reading, unref_reader, NULL};
 
 /* ---- The stream itself ---------------------------------------------------------------------- */
 
