@@ -1,5 +1,5 @@
---- SQLite on its own thread: inserts in one transaction, point queries, a scan. Microseconds of real time
---- for each, and CPU time of the process for those that wait one by one.
+--- SQLite on its own thread: inserts in one transaction, point queries, a scan; us of real time for
+--- each.
 local common = require "bench.common"
 local neap = require "neap"
 
@@ -20,7 +20,8 @@ local INSERT = "INSERT INTO t(id, name, x) VALUES(?, ?, ?)"
 local SELECT = "SELECT id, name, x FROM t WHERE id = ?"
 
 local function fresh(db)
-  await(db:exec("DROP TABLE IF EXISTS t; CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, x REAL)"))
+  await(db:exec [[DROP TABLE IF EXISTS t;
+    CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, x REAL)]])
 end
 
 local function insert_one_by_one(db)

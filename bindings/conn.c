@@ -237,8 +237,23 @@ void neapL__open_conns(lua_State *L, neapL__state *state) {
   neapL__conn_class(L, &state->conn_meta, class_name, NULL);
 }
 
-void neapL__push_conn_methods(lua_State *L) {
-  neapL__push_ref(L, neapL__state_get(L)->conn_meta.ref);
+/* Copies the fields of the table at 1 into the methods of a class. */
+static void add_methods(lua_State *L, const neapL__meta *meta) {
+  neapL__push_ref(L, meta->ref);
   lua_getfield(L, -1, "__index");
-  lua_remove(L, -2);
+  for (lua_pushnil(L); lua_next(L, 1);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 2);
+}
+
+int neapL__add_conn_methods(lua_State *L) {
+  const neapL__state *state = neapL__state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  add_methods(L, &state->conn_meta);
+  add_methods(L, &state->tty_meta);
+  return 0;
 }

@@ -14,8 +14,8 @@ neap__stream *neapL__check_conn(lua_State *L);
 /* Makes a class that has all of Conn's methods and `methods` besides. [-0, +0, m] */
 void neapL__conn_class(lua_State *L, neapL__meta *meta, const char *name, const luaL_Reg *methods);
 
-/* Pushes the table of Conn's methods, for those that are written in Lua. [-0, +1, m] */
-void neapL__push_conn_methods(lua_State *L);
+/* core.add_conn_methods(methods): what Conn and what derives from it have besides, written in Lua */
+int neapL__add_conn_methods(lua_State *L);
 
 /* What Conn and Server share: :close() and its ends, for a stream that is the object's core. */
 int neapL__close_stream(lua_State *L, neap__stream *stream);

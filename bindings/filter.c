@@ -1,5 +1,7 @@
 #include "filter.h"
 
+#include "conn.h"
+
 static const char maker_key = 0, reader_key = 0;
 
 void neapL__set_filter_maker(lua_State *L) {
@@ -46,4 +48,5 @@ static int on_tls(lua_State *L) {
   return 0;
 }
 
-const luaL_Reg neapL__filter_functions[] = {{"on_tls", on_tls}, {NULL, NULL}};
+const luaL_Reg neapL__filter_functions[] = {
+    {"on_tls", on_tls}, {"add_conn_methods", neapL__add_conn_methods}, {NULL, NULL}};

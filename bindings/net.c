@@ -173,7 +173,5 @@ void neapL__open_servers(lua_State *L, neapL__state *state) {
 void neapL__register_net(lua_State *L) {
   lua_newtable(L);
   neapL__register_rows(L, net_rows);
-  neapL__push_conn_methods(L);
-  lua_setfield(L, -2, "conn_methods");
   lua_setfield(L, -2, "net");
 }

@@ -45,13 +45,14 @@ static neap__sqlite_conn *take_free(neap__sqlite *db) {
   return found;
 }
 
-neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, neap__sqlite_failure *failure) {
+neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, const atomic_bool *stop,
+                                            neap__sqlite_failure *failure) {
   neap__sqlite_conn *conn = take_free(db);
   if (conn) return conn;
   conn = malloc(sizeof *conn);
   if (!conn) {
     neap__sqlite_refuse(failure, UV_ENOMEM, NULL);
-  } else if (neap__sqlite_conn_open(conn, &db->options, true, failure)) {
+  } else if (neap__sqlite_conn_open(conn, &db->options, true, stop, failure)) {
     free(conn);
     conn = NULL;
   } else {
@@ -74,12 +75,13 @@ static void close_readers(neap__sqlite *db) {
   uv_mutex_lock(&db->mutex);
   while (db->reading > 0) uv_cond_wait(&db->changed, &db->mutex);
   uv_mutex_unlock(&db->mutex);
-  while (!neap__list_is_empty(&db->readers)) {
-    neap__sqlite_conn *conn = NEAP__CONTAINER(db->readers.next, neap__sqlite_conn, link);
-    neap__list_unlink(&conn->link);
+  for (neap__list *link = db->readers.next, *next; link != &db->readers; link = next) {
+    neap__sqlite_conn *conn = NEAP__CONTAINER(link, neap__sqlite_conn, link);
+    next = link->next;
     neap__sqlite_conn_close(conn);
     free(conn);
   }
+  neap__list_init(&db->readers);
 }
 
 static void close_connections(neap__sqlite *db) {

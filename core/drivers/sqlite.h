@@ -31,7 +31,7 @@ typedef struct neap__sqlite {
   neap__sqlite_conn conn;     /* the one that writes; touched by its thread */
   atomic_bool is_open;        /* set by it */
   atomic_bool needs_rollback; /* a transaction was left without its end */
-  uv_mutex_t mutex;
+  uv_mutex_t mutex;           /* before a connection's */
   uv_cond_t changed;
   neap__list readers;
   size_t reading;
@@ -75,8 +75,10 @@ void neap__sqlite_end_native(neap_loop *loop);
 void neap__sqlite_add_reading(neap__sqlite *db);
 void neap__sqlite_remove_reading(neap__sqlite *db);
 
-/* A connection for reading, opened if none is free; NULL: why is in *failure. Thread: of reading_pool. */
-neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, neap__sqlite_failure *failure);
+/* A connection for reading, opened if none is free; NULL: why is in *failure; it gives up when *stop becomes
+ * true. Thread: of reading_pool. */
+neap__sqlite_conn *neap__sqlite_take_reader(neap__sqlite *db, const atomic_bool *stop,
+                                            neap__sqlite_failure *failure);
 /* Thread: any, that has taken it. */
 void neap__sqlite_give_reader(neap__sqlite *db, neap__sqlite_conn *conn);
 

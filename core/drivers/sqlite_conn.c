@@ -8,7 +8,7 @@
 enum {
   MAX_CACHED = 64,        /* statements that are kept for each connection */
   MAX_CACHED_SIZE = 4096, /* bytes of the text of one that is kept */
-  STEPS_PER_LOOK = 1000,  /* of SQLite's machine, between two looks at a cancellation: some 10 us */
+  STEPS_PER_LOOK = 1000,  /* of SQLite's machine, between two looks at a cancellation */
   MAX_BUSY_WAIT = 50      /* milliseconds between two tries of a lock that another process holds */
 };
 
@@ -324,8 +324,9 @@ static int set_up(neap__sqlite_conn *conn, bool for_reading, neap__sqlite_failur
 }
 
 int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *options,
-                           bool for_reading, neap__sqlite_failure *failure) {
-  *conn = (neap__sqlite_conn){.options = options};
+                           bool for_reading, const atomic_bool *stop,
+                           neap__sqlite_failure *failure) {
+  *conn = (neap__sqlite_conn){.options = options, .stop = stop};
   neap__list_init(&conn->link);
   neap__list_init(&conn->statements);
   neap__list_init(&conn->holding);
@@ -339,16 +340,17 @@ int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *
     sqlite3_progress_handler(conn->handle, STEPS_PER_LOOK, on_progress, conn);
     code = set_up(conn, for_reading, failure);
   }
+  neap__sqlite_conn_run(conn, NULL);
   if (code) neap__sqlite_conn_close(conn);
   return code;
 }
 
 static void free_statements(neap__list *list) {
-  while (!neap__list_is_empty(list)) {
-    neap__list *link = list->next;
-    neap__list_unlink(link);
+  for (neap__list *link = list->next, *next; link != list; link = next) {
+    next = link->next;
     free_statement(NEAP__CONTAINER(link, neap__sqlite_statement, link));
   }
+  neap__list_init(list);
 }
 
 void neap__sqlite_conn_close(neap__sqlite_conn *conn) {

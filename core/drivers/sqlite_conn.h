@@ -56,9 +56,10 @@ typedef struct neap__sqlite_conn {
   const atomic_bool *stop; /* of what runs now; NULL: nothing does */
 } neap__sqlite_conn;
 
-/* `for_reading`: it refuses to write. 0, or the code in *failure. */
+/* `for_reading`: it refuses to write. It gives up when *stop becomes true. 0, or the code in *failure. */
 int neap__sqlite_conn_open(neap__sqlite_conn *conn, const neap__sqlite_options *options,
-                           bool for_reading, neap__sqlite_failure *failure);
+                           bool for_reading, const atomic_bool *stop,
+                           neap__sqlite_failure *failure);
 /* With all its statements, those that are held included. A transaction that is open is rolled back. */
 void neap__sqlite_conn_close(neap__sqlite_conn *conn);
 

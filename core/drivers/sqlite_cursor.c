@@ -65,7 +65,8 @@ static void end_statement(neap__sqlite_cursor *self, neap__sqlite_conn *conn) {
 static neap__sqlite_conn *get_conn(neap__sqlite_cursor *self) {
   neap__sqlite_conn *conn = atomic_load(&self->conn);
   if (conn || atomic_load(&self->stop)) return conn;
-  conn = self->is_reading ? neap__sqlite_take_reader(self->db, &self->failure) : &self->db->conn;
+  conn = self->is_reading ? neap__sqlite_take_reader(self->db, &self->stop, &self->failure)
+                          : &self->db->conn;
   atomic_store(&self->conn, conn);
   return conn;
 }

@@ -51,9 +51,9 @@ typedef struct neap__sqlite_cursor {
  * memory; it pulls when somebody waits for it. Owner: the caller has one reference. */
 neap__sqlite_cursor *neap__sqlite_cursor_new(neap__sqlite *db, neap__sqlite_tx *tx);
 /* The last reference closes it. */
-void neap__sqlite_cursor_unref(neap__sqlite_cursor *cursor);
+void neap__sqlite_cursor_unref(neap__sqlite_cursor *self);
 /* Without a wait; its statement ends on its thread. Idempotent. */
-void neap__sqlite_cursor_close(neap__sqlite_cursor *cursor);
+void neap__sqlite_cursor_close(neap__sqlite_cursor *self);
 
 /* Closes those of a transaction, NULL: all, for whom it is an error then. */
 void neap__sqlite_close_cursors(neap__sqlite *db, const neap__sqlite_tx *tx);

@@ -221,18 +221,25 @@ static bool is_interruptible(const neap__sqlite_request *self) {
   return self->mode != NEAP__SQLITE_COMMIT && self->mode != NEAP__SQLITE_ROLLBACK;
 }
 
+/* Once it is forgotten nobody interrupts it any more: then a reader may be closed. */
+static void forget_conn(neap__sqlite_request *self) {
+  uv_mutex_lock(&self->db->mutex);
+  atomic_store(&self->conn, NULL);
+  uv_mutex_unlock(&self->db->mutex);
+}
+
 static int run_between(neap__sqlite_request *self, neap_work *work, neap__sqlite_conn *conn) {
   neap__sqlite_conn_run(conn, is_interruptible(self) ? &work->is_cancelled : NULL);
   atomic_store(&self->conn, conn);
   int code = run_on(self, work, conn);
-  atomic_store(&self->conn, NULL);
+  forget_conn(self);
   neap__sqlite_conn_run(conn, NULL);
   self->last_rowid = sqlite3_last_insert_rowid(conn->handle);
   return code;
 }
 
 static int run_reading(neap__sqlite_request *self, neap_work *work) {
-  neap__sqlite_conn *conn = neap__sqlite_take_reader(self->db, &self->failure);
+  neap__sqlite_conn *conn = neap__sqlite_take_reader(self->db, &work->is_cancelled, &self->failure);
   if (conn) {
     run_between(self, work, conn);
     neap__sqlite_give_reader(self->db, conn);
@@ -247,9 +254,10 @@ static int run_writing(neap__sqlite_request *self, neap_work *work) {
   return run_between(self, work, &db->conn);
 }
 
-static int open_db(neap__sqlite_request *self) {
+static int open_db(neap__sqlite_request *self, const neap_work *work) {
   neap__sqlite *db = self->db;
-  int code = neap__sqlite_conn_open(&db->conn, &db->options, false, &self->failure);
+  int code =
+      neap__sqlite_conn_open(&db->conn, &db->options, false, &work->is_cancelled, &self->failure);
   atomic_store(&db->is_open, code == 0);
   return code;
 }
@@ -258,7 +266,7 @@ static int open_db(neap__sqlite_request *self) {
 static int run(neap_work *work, void *data) {
   neap__sqlite_request *self = data;
   atomic_store(&self->has_run, true);
-  int code = self->mode == NEAP__SQLITE_OPEN ? open_db(self)
+  int code = self->mode == NEAP__SQLITE_OPEN ? open_db(self, work)
              : self->is_reading              ? run_reading(self, work)
                                              : run_writing(self, work);
   if (!code) return 0;
@@ -275,8 +283,10 @@ static int run(neap_work *work, void *data) {
 
 static void interrupt(neap_work *work, void *data) {
   neap__sqlite_request *self = data;
+  uv_mutex_lock(&self->db->mutex);
   neap__sqlite_conn *conn = atomic_load(&self->conn);
   if (conn) neap__sqlite_conn_interrupt(conn, &work->is_cancelled);
+  uv_mutex_unlock(&self->db->mutex);
 }
 
 static const neap_work_kind work_kind = {.name = "sqlite", .run = run, .interrupt = interrupt};

@@ -59,6 +59,7 @@ size_t neap__filter_get(neap__filter *self, char *place, size_t n) {
 
 bool neap__filter_put(neap__filter *self, const char *bytes, size_t n) {
   neap__portion *output = &self->output;
+  if (self->write_code) return true; /* nobody gets it */
   if (!reserve(self, output, n)) return false;
   memcpy(output->block + output->end, bytes, n);
   output->end += n;
@@ -71,13 +72,19 @@ static void end_lingering(neap__filter *self);
 static void pump(neap__filter *self);
 static void resume_reading(neap__filter *self);
 
+/* The socket takes no more. */
+static void refuse_output(neap__filter *self, int code) {
+  self->write_code = code;
+  clear(self, &self->output);
+}
+
 static void on_flushed(uv_write_t *request, int status) {
   neap__filter *self = NEAP__CONTAINER(request, neap__filter, request);
   neap__stream *stream = self->stream;
   clear(self, &self->flight);
   if (self->is_lingering) end_lingering(self);
   if (stream->is_closing) return;
-  if (status) self->write_code = status;
+  if (status) refuse_output(self, status);
   ref(stream);
   pump(self);
   if (!stream->is_closing) resume_reading(self);
@@ -112,8 +119,7 @@ static bool flush(neap__filter *self) {
   if (self->write_code || self->flight.block) return false;
   int code = send_output(self);
   if (code == UV_EAGAIN) code = launch(self);
-  if (code) clear(self, &self->output);
-  self->write_code = code;
+  if (code) refuse_output(self, code);
   return !code && !self->flight.block;
 }
 

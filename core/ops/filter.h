@@ -51,8 +51,7 @@ struct neap__filter {
   neap_error cut;     /* why its input has ended without the peer saying so; writes may go on */
   bool is_ready;      /* set by the kind: writes may go on */
   neap__list waiting; /* operations that wait until it is ready, or has failed */
-  neap__portion
-      input; /* has arrived; more than nothing only while it is worked on, or memory was short */
+  neap__portion input;  /* has arrived; nothing, unless it is worked on or memory was short */
   neap__portion output; /* is to be sent */
   neap__portion flight; /* is with libuv */
   uv_write_t request;

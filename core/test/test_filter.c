@@ -517,6 +517,25 @@ TEST(what_the_filter_sends_by_itself_is_bounded) {
   close_wire(&w);
 }
 
+TEST(a_peer_that_goes_ends_what_was_held_up) {
+  wire w;
+  open_wire(&w);
+  turner *self = attach(w.peer);
+  enum { ASKED = 40000 };
+  char *packet = malloc(1 + 2 * ASKED);
+  memset(packet, 0xff, 1 + 2 * ASKED);
+  packet[0] = GREETING;
+  neap__write *write = start_write_of(w.client, packet, 1 + 2 * ASKED);
+  free(packet);
+  for (int i = 0; i < 200; i++) uv_run(neap_loop_uv(w.loop), UV_RUN_NOWAIT);
+  CHECK(self->filter.is_choked);
+  CHECK(neap__stream_reset(w.client) == 0);
+  CHECK(finish(&start_read(w.peer, 10)->op.task) == NEAP_FAILED);
+  CHECK(!self->filter.is_choked);
+  neap_task_unref(&write->op.task);
+  close_wire(&w);
+}
+
 TEST(pieces_of_a_write_are_put_together) {
   wire w;
   open_wire(&w);

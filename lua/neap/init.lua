@@ -93,6 +93,7 @@ local M = {
   process = require "neap.process",
   stdio = require "neap.stdio",
   http = require "neap.http",
+  sqlite = require "neap.sqlite",
 
   -- diagnostics
   error = core.error,
@@ -103,14 +104,4 @@ local M = {
   version = core.version,
 }
 
---- Modules for outside libraries, each loaded when it is first used.
-local DRIVERS = { sqlite = "neap.sqlite" }
-
-return setmetatable(M, {
-  __index = function(module, name)
-    local driver = DRIVERS[name]
-    if not driver then return nil end
-    module[name] = require(driver)
-    return module[name]
-  end,
-})
+return M

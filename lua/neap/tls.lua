@@ -149,7 +149,7 @@ end)
 
 -- Methods of Conn.
 
-local methods = core.net.conn_methods
+local methods = {}
 
 function methods:start_tls(opts)
   local where = { name = "start_tls", index = 1 }
@@ -167,5 +167,7 @@ end
 function methods:tls_session()
   return self:is_tls() and load_driver().session(self) or nil
 end
+
+core.add_conn_methods(methods)
 
 return M

@@ -3,7 +3,7 @@ local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
 local types = require "spec.types"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local testing = require "neap.testing"
 

@@ -6,7 +6,8 @@ local neap = require "neap"
 local await = neap.await
 local sqlite = neap.sqlite
 
-local COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?) SELECT x FROM c"
+local COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?) "
+  .. "SELECT x FROM c"
 local ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
 --- Steps for ever without a row.
 local STUCK = ENDLESS .. " WHERE x < 0"
@@ -40,7 +41,8 @@ describe("db:rows", function()
 
   it("gives rows that are larger than a batch, and NULL as nil", with_db(function(db)
     local sizes = {}
-    for row in db:rows("SELECT zeroblob(value) AS b, NULL AS n FROM json_each('[1, 200000, 0, 70000]')") do
+    local sql = "SELECT zeroblob(value) AS b, NULL AS n FROM json_each('[1, 200000, 0, 70000]')"
+    for row in db:rows(sql) do
       sizes[#sizes + 1] = #row.b
       assert.is_nil(row.n)
     end
@@ -86,6 +88,16 @@ describe("db:rows", function()
     end
     assert.equal(700, n)
     assert.equal(7, await(db:value("SELECT count(*) FROM t")))
+  end))
+
+  it("loses no row where it gives way with the next batch at hand", with_db(function(db)
+    local n = 0
+    for row in db:rows(COUNT, 2000) do
+      n = n + 1
+      assert.equal(n, row.x)
+      if n % 300 == 0 then await(neap.sleep(0.01)) end -- the next batch comes meanwhile
+    end
+    assert.equal(2000, n)
   end))
 
   it("may be nested, with one text", with_db(function(db)

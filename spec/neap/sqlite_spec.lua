@@ -6,7 +6,7 @@ local neap = require "neap"
 local await = neap.await
 local sqlite = neap.sqlite
 
---- A function for `it`: fn(db, context) with an empty database in memory, which is closed at the end.
+--- A function for `it`: fn(db, context) with an empty database in memory, closed at the end.
 local function with_db(fn)
   return h.run(function(t)
     local db <close> = await(sqlite.open(":memory:"))
@@ -55,7 +55,7 @@ describe("db:exec", function()
     assert.equal(2, (await(db:exec("DELETE FROM t"))))
   end))
 
-  it("runs several statements, with comments and blanks, and adds up the changes", with_db(function(db)
+  it("runs several statements, with comments, and adds up the changes", with_db(function(db)
     local changes, rowid = await(db:exec [[
       -- a table
       CREATE TABLE t(x); /* rows */
@@ -143,7 +143,8 @@ describe("db:query", function()
 
   it("gives the last of several columns of one name, and arrays all", with_db(function(db)
     assert.same({ { a = 2 }, columns = { "a", "a" } }, await(db:query("SELECT 1 AS a, 2 AS a")))
-    assert.same({ { 1, 2, n = 2 }, columns = { "a", "a" } }, await(db:arrays("SELECT 1 AS a, 2 AS a")))
+    assert.same({ { 1, 2, n = 2 }, columns = { "a", "a" } },
+      await(db:arrays("SELECT 1 AS a, 2 AS a")))
     assert.same({ { nil, nil, n = 2 }, columns = { "a", "b" } },
       await(db:arrays("SELECT NULL AS a, NULL AS b")))
   end))
@@ -186,7 +187,8 @@ describe("db:first and db:value", function()
   end))
 
   it("do not run on to the end", with_db(function(db)
-    local endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
+    local endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+      .. "SELECT x FROM c"
     assert.same({ x = 1 }, await(db:first(endless)))
     assert.equal(1, await(db:value(endless)))
   end))
@@ -235,7 +237,7 @@ describe("parameters", function()
     err = h.raises("EINVAL", await, db:value("SELECT ?, ?", 1))
     assert.is_truthy(err.message:find("parameter 2 has no value", 1, true))
     err = h.raises("EINVAL", await, db:value("SELECT ?", 1, 2))
-    assert.is_truthy(err.message:find("1 parameter", 1, true) or err.message:find("value 2", 1, true))
+    assert.is_truthy(err.message:find("value 2 is given", 1, true))
     h.raises("EINVAL", await, db:value("SELECT ?"))
     h.raises("EINVAL", await, db:value("SELECT 1", nil))
   end))
@@ -285,10 +287,13 @@ describe("neap.sqlite", function()
   it("is loaded when it is first used", h.plain(function()
     local output = h.process [[
       local neap = require "neap"
-      print(package.loaded["neap.sqlite"], package.loaded["neap.sqlite_driver"])
-      print(neap.sqlite == require "neap.sqlite", rawget(neap, "sqlite") == neap.sqlite, neap.nothing)
+      print(package.loaded["neap.sqlite_database"], package.loaded["neap.sqlite_driver"])
+      local names = {}
+      for name in pairs(neap.sqlite) do names[#names + 1] = name end
+      table.sort(names)
+      print(table.concat(names, " "), neap.sqlite.nothing)
     ]]
-    assert.equal("nil\tnil\ntrue\ttrue\tnil\n", output)
+    assert.equal("nil\tnil\nblob library_version null open\tnil\n", output)
   end))
 
   it("says what is missing where it was not built", h.plain(function()
@@ -302,7 +307,7 @@ describe("neap.sqlite", function()
       print(select(2, pcall(neap.sqlite.open, ":memory:")))
       print(select(2, pcall(neap.sqlite.blob, "x")))
     ]]
-    local message = "ENOSYS: neap was built without SQLite: install libsqlite3-dev"
+    local message = "ENOTSUP: neap was built without SQLite: install libsqlite3-dev"
     local first, second = output:match("^([^\n]*)\n([^\n]*)\n$")
     assert.equal(message, first:sub(1, #message), output)
     assert.equal(first, second)

@@ -137,7 +137,8 @@ describe("db:transaction", function()
   end))
 
   it("of 100 tasks that read and write leaves the right totals", with_db(function(db)
-    await(db:exec("CREATE TABLE account(id INTEGER PRIMARY KEY, n); INSERT INTO account VALUES(1, 0)"))
+    await(db:exec [[CREATE TABLE account(id INTEGER PRIMARY KEY, n);
+      INSERT INTO account VALUES(1, 0)]])
     local function add()
       for _ = 1, 5 do
         db:transaction(function(tx)
@@ -237,7 +238,7 @@ describe("tx", function()
     assert.equal("", stored(db))
   end))
 
-  it("that has ended is a misuse, and its tasks use the database as all others", with_db(function(db)
+  it("that has ended is a misuse; its tasks use the database as all others", with_db(function(db)
     local kept, late
     db:transaction(function(tx)
       kept = tx
@@ -261,7 +262,7 @@ describe("tx", function()
       rows = tx:rows(many)
       assert.same({ x = 1 }, rows())
     end)
-    h.raises("ECLOSED", function() for _ in rows do end end) -- luacheck: ignore 542
+    h.raises("ECLOSED", function() for _ in rows do end end)
     insert(db, 1)
   end))
 
@@ -337,7 +338,8 @@ describe("a transaction that is cancelled", function()
   it("does not go on statement by statement when SQLite has undone it", with_db(function(db)
     local err = h.raises("ECLOSED", db.transaction, db, function(tx)
       insert(tx, 1)
-      assert.is_false((neap.try_for(0.05, function() await(tx:exec("INSERT INTO t " .. STUCK)) end)))
+      local ok = neap.try_for(0.05, function() await(tx:exec("INSERT INTO t " .. STUCK)) end)
+      assert.is_false(ok)
       insert(tx, 2)
     end)
     assert.is_truthy(err.message:find("rolled back", 1, true))

@@ -91,6 +91,11 @@ describe("Conn:start_tls", function()
     await(other:close())
   end))
 
+  it("makes it nothing that a child could be given", with_pair(function(conn)
+    local err = h.raises("EMISUSE", await, neap.process.spawn { "true", stdin = conn })
+    assert.is_truthy(err.message:find("it has TLS", 1, true))
+  end))
+
   it("needs a name that is verified, and a server its certificate", with_plain(function(conn)
     h.bad_argument("start_tls", 1, conn.start_tls, conn)
     h.bad_argument("start_tls", 1, conn.start_tls, conn, { server = true })

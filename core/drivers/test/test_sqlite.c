@@ -20,6 +20,7 @@ static neap_task *start(neap__sqlite *db, neap__sqlite_mode mode, const char *sq
   neap__sqlite_request *self =
       (neap__sqlite_request *)neap__op_new(loop, &neap__sqlite_request_kind);
   CHECK(self != NULL);
+  if (!self) return NULL;
   self->db = neap__sqlite_ref(db);
   self->mode = mode;
   self->sql = neap__memory_copy(&loop->memory, sql);
@@ -184,6 +185,7 @@ TEST(a_transaction_that_is_left_is_rolled_back_before_the_next_request) {
 static neap__sqlite_cursor *new_cursor(neap__sqlite *db, const char *sql) {
   neap__sqlite_cursor *cursor = neap__sqlite_cursor_new(db, NULL);
   CHECK(cursor != NULL);
+  if (!cursor) return NULL;
   cursor->sql = neap__memory_copy(&db->loop->memory, sql);
   cursor->size = strlen(sql);
   return cursor;

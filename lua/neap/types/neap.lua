@@ -17,10 +17,10 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field tls neap.tls
----@field http neap.http
 ---@field sqlite neap.sqlite
 ---@field parallel neap.parallel
 ---@field worker neap.worker
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -1067,6 +1067,118 @@ local Rows = {}
 ---Ends the query.
 function Rows:close() end
 
+---HTTP. What is written in Lua has its types there.
+---@class neap.http
+local http = {}
+
+---What is the same for a request and a client.
+---@class neap.http.Options
+---@field headers? table<string, string | number | (string | number)[] | false>
+---@field stream? boolean
+---@field max_body? integer
+---@field retry? integer | boolean | neap.http.Retry
+---@field auth? string[] user and password
+---@field max_redirects? integer
+---@field compression? boolean
+---@field connect_timeout? number
+---@field idle_timeout? number
+---@field http? "1.0" | "1.1" | "2" | "2-prior-knowledge"
+---@field proxy? string | false
+---@field no_proxy? string
+---@field verify? boolean
+---@field ca_file? string
+---@field ca_path? string
+---@field cert? string
+---@field key? string
+---@field key_password? string
+---@field unix_socket? string
+---@field resolve? table<string, string>
+
+---@class neap.http.RequestOptions: neap.http.Options
+---@field query? table | string
+---@field body? string | fun(): string?
+---@field length? integer
+---@field form? table | string
+---@field json? any
+---@field multipart? table
+
+---@class neap.http.ClientOptions: neap.http.Options
+---@field base_url? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_host_connections? integer
+---@field cookies? boolean | string[]
+
+---@class neap.http.Retry
+---@field attempts? integer
+---@field delay? number
+---@field max_delay? number
+---@field statuses? integer[]
+---@field methods? string[]
+---@field random? fun(): number
+---@field on_retry? fun(attempt: integer, result: any, delay: number)
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.get(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.head(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.post(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.put(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.patch(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.delete(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.options(url, opts) end
+
+---@param method string | table
+---@param url? string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.request(method, url, opts) end
+
+---@param opts? neap.http.ClientOptions
+---@return neap.http.Client
+---@nodiscard
+function http.client(opts) end
+
+---Calls fn(attempt) again while what it gives is worth it.
+---@param fn fun(attempt: integer): neap.http.Response
+---@param opts? integer | neap.http.Retry
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.retry(fn, opts) end
+
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
 ---@field stdout neap.Conn | neap.File | neap.Tty
@@ -1941,9 +2053,6 @@ function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
----HTTP. Its parts need libraries, which are loaded when they are first used.
----@class neap.http
-local http = {}
 
 ---@class neap.http.ServeOptions: neap.ServeOptions
 ---@field handler? neap.http.Handler
