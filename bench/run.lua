@@ -55,6 +55,22 @@ local function echo_peers(load)
   }
 end
 
+--- The load's arguments: connections, seconds.
+local function http(load, server)
+  return script("http_load", load, server)
+end
+
+local function http_peers(load)
+  return {
+    { "neap", http(load, script("http")), needs = "wrk" },
+    { "C libuv + llhttp", http(load, program("http_uv")), needs = "wrk" },
+    { "nginx + Lua", http(load, "sh bench/http_nginx.sh"), needs = "nginx" },
+    { "Go", http(load, program("http_go")), needs = "go", prepare = go_build("http_go") },
+    { "Node", http(load, script("http_node")), needs = "node" },
+    { "lua-http", http(load, script("http_lua")), needs = "lua-http" },
+  }
+end
+
 --- `work` and what its peers in C are given; bench/data.lua sets FOLDER and BYTES.
 local function files_peers(work)
   local arguments = work .. ' "$FOLDER" $BYTES'
@@ -210,6 +226,29 @@ local benches = {
       { "requests", "P6 requests/s", at_least = 0.95 },
       { "p99", "p99, us" },
       { "server_cpu", "CPU time of the server for a message, ns" },
+    },
+  },
+  {
+    name = "http",
+    about = "HTTP hello world, kept alive, 64 connections, server on core 0, wrk on core 1",
+    peers = http_peers("64 2"),
+    limit = "C libuv + llhttp",
+    rows = {
+      { "requests", "P7 requests/s", at_least = 0.9 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a request, ns" },
+      { "server_busy", "share of its core that the server used" },
+    },
+  },
+  {
+    name = "http",
+    about = "the same over 256 connections",
+    peers = http_peers("256 2"),
+    limit = "C libuv + llhttp",
+    rows = {
+      { "requests", "P7 requests/s", at_least = 0.9 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a request, ns" },
     },
   },
   {
@@ -399,6 +438,9 @@ local tools = {
   { "python", python .. " -V" },
   { "uvloop", python .. " -c 'import uvloop; print(uvloop.__version__)'" },
   { "go", "go version" },
+  { "wrk", "wrk -v | head -n 1; command -v wrk" },
+  { "nginx", "nginx -v 2>&1 && ls /usr/lib/nginx/modules/ngx_http_lua_module.so" },
+  { "lua-http", lua_prints('require "http.version".version') },
 }
 
 --- Versions of the tools that are there, by their names.

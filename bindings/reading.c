@@ -14,10 +14,35 @@ static neap__read *read_at(lua_State *L, int index) {
   return (neap__read *)neapL__op_at(L, index);
 }
 
+const char neapL__readable_key = 'r';
+
+/* What a driver says of the object; NULL: it is none of a driver's. */
+static const neapL__readable *readable_at(lua_State *L, int index) {
+  if (!lua_isuserdata(L, index) || !lua_getmetatable(L, index)) return NULL;
+  lua_rawgetp(L, -1, &neapL__readable_key);
+  const neapL__readable *readable = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  return readable;
+}
+
+static neap__read *use_driver(lua_State *L, neap__read *self, const neapL__readable *readable) {
+  neap__reader *reader = readable->use(L, 1);
+  bool is_busy = reader->waiting && !neap__op_is_orphan(&reader->waiting->op);
+  if (is_busy) reader->source->unref(reader); /* it is misuse, which raises */
+  neapL__check_turn(L, is_busy ? &reader->waiting->op : NULL, "read");
+  self->reader = reader;
+  return self;
+}
+
 /* Reads the object, and takes a reference to it for the operation. */
 static neap__read *use_reader(lua_State *L, neap__op *op, neap__read_mode mode) {
   neap__read *self = (neap__read *)op;
   const neapL__state *state = neapL__state_here(L);
+  const neapL__readable *readable = readable_at(L, 1);
+  if (readable) {
+    self->mode = mode;
+    return use_driver(L, self, readable);
+  }
   bool is_file = lua_isuserdata(L, 1) && neapL__has_meta(L, 1, &state->file_meta);
   neap__file *file = is_file ? neapL__check_file(L) : NULL;
   neap__stream *stream = is_file ? NULL : neapL__check_conn(L);
@@ -168,7 +193,8 @@ static int next_line(lua_State *L) {
 static int lines(lua_State *L) {
   check_bytes(L, 2, MAX_DELIMITED);
   lua_settop(L, 2);
-  if (!neapL__has_meta(L, 1, &neapL__state_here(L)->file_meta)) neapL__check_conn(L);
+  bool is_known = neapL__has_meta(L, 1, &neapL__state_here(L)->file_meta) || readable_at(L, 1);
+  if (!is_known) neapL__check_conn(L);
   lua_pushlightuserdata(L, neapL__state_here(L));
   lua_insert(L, 1);
   lua_pushcclosure(L, next_line, 3);

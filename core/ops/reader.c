@@ -41,7 +41,7 @@ void neap__reader_clear(neap__reader *reader) {
 /* What was read moves out of the way when that is the greater part. */
 static void compact(neap__reader *reader) {
   size_t size = neap__reader_buffered(reader);
-  if (reader->start < size) return;
+  if (!reader->buffer || reader->start < size) return;
   memmove(reader->buffer, reader->buffer + reader->start, size);
   reader->start = 0;
   reader->end = size;
@@ -118,7 +118,10 @@ static void end_read(neap__read *self, int code) {
 }
 
 static void fail_read(neap__read *self, int code) {
-  self->op.error.syscall = self->reader->syscall ? self->reader->syscall : "read";
+  const neap__reader *reader = self->reader;
+  self->op.error.syscall = reader->syscall ? reader->syscall : "read";
+  if (reader->error) self->op.error = *reader->error;
+  if (reader->source->explain) reader->source->explain(reader, &self->op.error);
   end_read(self, code);
 }
 
@@ -318,8 +321,75 @@ static bool keep(neap__reader *reader, char *block, size_t n, size_t capacity) {
   return !copy;
 }
 
+/* ---- Protocols ------------------------------------------------------------------------------- */
+
+/* Once there is nothing left before it. */
+static void tell_end(neap__reader *reader) {
+  const neap__sink *sink = reader->sink;
+  if (!sink || !reader->code || neap__reader_buffered(reader) > 0) return;
+  reader->sink = NULL;
+  sink->ended(reader, reader->code);
+}
+
+void neap__reader_offer(neap__reader *reader) {
+  if (reader->sink && neap__reader_buffered(reader) > 0) {
+    reader->start +=
+        reader->sink->take(reader, reader->buffer + reader->start, neap__reader_buffered(reader));
+    if (reader->buffer && reader->start == reader->end) neap__reader_clear(reader);
+  }
+  tell_end(reader);
+}
+
+/* Straight from the block where nothing is buffered; true if the block is the buffer now. */
+static bool offer_block(neap__reader *reader, char *block, size_t n, size_t capacity) {
+  if (reader->buffer) {
+    keep(reader, block, n, capacity);
+    neap__reader_offer(reader);
+    return false;
+  }
+  size_t used = reader->sink->take(reader, block, n);
+  if (used == n) return false;
+  bool is_kept = keep(reader, block, n, capacity);
+  reader->start += used;
+  return is_kept;
+}
+
+int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data) {
+  if (reader->is_closed) return NEAP_ECLOSED;
+  if (reader->waiting || reader->sink) return NEAP_EMISUSE;
+  reader->sink = sink;
+  reader->sink_data = data;
+  return 0;
+}
+
+void neap__reader_detach(neap__reader *reader) {
+  reader->sink = NULL;
+}
+
+int neap__reader_flow(neap__reader *reader) {
+  const char *syscall;
+  return reader->code || reader->is_closed
+             ? 0
+             : reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+}
+
+void neap__reader_rest(neap__reader *reader) {
+  if (reader->source->rest) reader->source->rest(reader);
+}
+
+/* ---- Arriving -------------------------------------------------------------------------------- */
+
+bool neap__reader_feed(neap__reader *reader, const char *bytes, size_t n) {
+  if (!reserve(reader, n)) return false;
+  memcpy(reader->buffer + reader->end, bytes, n);
+  reader->end += n;
+  if (reader->waiting) try_read(reader->waiting);
+  return true;
+}
+
 bool neap__reader_arrived(neap__reader *reader, char *block, size_t n, size_t capacity) {
   neap__read *self = reader->waiting;
+  if (reader->sink) return offer_block(reader, block, n, capacity);
   if (self && self->mode == NEAP__READ_SOME && !reader->buffer && n <= self->size)
     return give_directly(self, block, n, capacity);
   bool is_kept = keep(reader, block, n, capacity);
@@ -332,9 +402,11 @@ void neap__reader_ended(neap__reader *reader, const char *syscall, int code) {
   reader->code = code;
   reader->syscall = syscall;
   if (reader->waiting) try_read(reader->waiting);
+  tell_end(reader);
 }
 
 void neap__reader_failed(neap__reader *reader, const char *syscall, int code) {
+  if (reader->sink) neap__reader_ended(reader, syscall, code);
   if (!reader->waiting) return;
   reader->waiting->op.error.syscall = syscall;
   end_read(reader->waiting, code);
@@ -363,7 +435,7 @@ static int begin_read(neap__op *op) {
   neap__read *self = of_op(op);
   neap__reader *reader = self->reader;
   if (reader->is_closed) return NEAP_ECLOSED;
-  if (reader->waiting) return NEAP_EMISUSE;
+  if (reader->waiting || reader->sink) return NEAP_EMISUSE;
   try_read(self);
   if (neap__op_is_orphan(op)) return 0;
   reader->waiting = self;
@@ -391,6 +463,9 @@ static void abort_read(neap__op *op) {
 void neap__reader_close(neap__reader *reader) {
   reader->is_closed = true;
   if (reader->waiting) end_read(reader->waiting, NEAP_ECLOSED);
+  const neap__sink *sink = reader->sink;
+  reader->sink = NULL;
+  if (sink) sink->ended(reader, NEAP_ECLOSED);
 }
 
 static void release(neap__op *op) {

@@ -19,17 +19,31 @@ typedef struct neap__source {
   /* Nobody wants what came last: it should not go on. NULL: it stops by itself. */
   void (*rest)(neap__reader *reader);
   void (*unref)(neap__reader *reader); /* one reference to the owner of the reader */
+  /* Adds what is known of an error that ended the source. NULL: nothing. */
+  void (*explain)(const neap__reader *reader, neap_error *error);
 } neap__source;
+
+/* Takes what arrives in the place of reads: a protocol that is spoken on the stream. */
+typedef struct neap__sink {
+  /* `n` bytes are there; gives how many it has used up. The rest is kept, and offered again in front of
+   * what arrives next. May close the stream. */
+  size_t (*take)(neap__reader *reader, const char *bytes, size_t n);
+  /* All that there was is used up, and nothing more comes: UV_EOF or an error. Once. */
+  void (*ended)(neap__reader *reader, int code);
+} neap__sink;
 
 struct neap__reader {
   const neap__source *source;
+  const neap__sink *sink; /* NULL: there are reads */
+  void *sink_data;
   neap_loop *loop;
   neap__read *waiting; /* the pending read, or NULL */
   uint64_t reads;      /* that had to ask the source for more, so far */
   char *buffer;        /* what has arrived and is not read: [start, end) of `capacity` */
   size_t start, end, capacity;
-  const char *syscall; /* of `code` */
-  int code;            /* what follows the buffer: UV_EOF or an error; 0: more */
+  const char *syscall;     /* of `code` */
+  const neap_error *error; /* more about `code`, or NULL */
+  int code;                /* what follows the buffer: UV_EOF or an error; 0: more */
   bool is_closed;
 };
 
@@ -97,6 +111,23 @@ void neap__reader_failed(neap__reader *reader, const char *syscall, int code);
 
 /* Goes on after something has arrived: asks for more if somebody waits. */
 void neap__reader_go_on(neap__reader *reader);
+
+/* `n` bytes of somebody else's memory have come, which are copied; false: no memory, and nothing came. */
+bool neap__reader_feed(neap__reader *reader, const char *bytes, size_t n);
+
+/* ---- For a protocol ------------------------------------------------------------------------- */
+
+/* From now on the sink gets what arrives. ECLOSED; EMISUSE while somebody reads. */
+int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data);
+/* What it has not used up is there for reads again. */
+void neap__reader_detach(neap__reader *reader);
+/* Offers the sink what is buffered, or the end. */
+void neap__reader_offer(neap__reader *reader);
+/* Asks the source for more; a negative code. And lets it rest. */
+int neap__reader_flow(neap__reader *reader);
+void neap__reader_rest(neap__reader *reader);
+
+/* ---- Forgetting and closing ------------------------------------------------------------------- */
 
 /* Forgets what is buffered, in favour of what comes next; also under a read that waits. */
 void neap__reader_rewind(neap__reader *reader);

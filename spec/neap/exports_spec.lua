@@ -3,6 +3,7 @@ local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
 local types = require "spec.types"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local testing = require "neap.testing"
 
@@ -155,6 +156,17 @@ local function connect()
   return conn, server, conn
 end
 
+--- What a handler has got; its methods can still be looked at.
+local function handled(which)
+  return function()
+    local object
+    local task, server = web.serve(function(...) object = select(which, ...) end)
+    web.ask(server, web.get("/"))
+    web.stop(task)
+    return object
+  end
+end
+
 local function open_database()
   local db = await(neap.sqlite.open(":memory:"))
   return db, db
@@ -171,6 +183,8 @@ local function rows()
 end
 
 local objects = {
+  ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
+  ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
   Database = { "sqlite", "Database", open_database },
   Transaction = { "sqlite", "Transaction", begin },
   Rows = { "sqlite", "Rows", rows },
@@ -237,6 +251,8 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  tls = neap.tls,
+  http = neap.http,
   sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,
@@ -285,7 +301,7 @@ describe("exports", function()
 
   it("of each class with functions are looked at here", h.plain(function()
     for class, description in pairs(classes) do
-      local name = class:match("^neap%.(%w+)$")
+      local name = class:match("^neap%.([%w.]+)$")
       if next(description.names) and class ~= "neap" then
         assert(modules[name] or objects[name] or elsewhere[name], class .. " is not compared")
       end

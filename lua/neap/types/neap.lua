@@ -16,9 +16,11 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field tls neap.tls
 ---@field sqlite neap.sqlite
 ---@field parallel neap.parallel
 ---@field worker neap.worker
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -1065,6 +1067,118 @@ local Rows = {}
 ---Ends the query.
 function Rows:close() end
 
+---HTTP. What is written in Lua has its types there.
+---@class neap.http
+local http = {}
+
+---What is the same for a request and a client.
+---@class neap.http.Options
+---@field headers? table<string, string | number | (string | number)[] | false>
+---@field stream? boolean
+---@field max_body? integer
+---@field retry? integer | boolean | neap.http.Retry
+---@field auth? string[] user and password
+---@field max_redirects? integer
+---@field compression? boolean
+---@field connect_timeout? number
+---@field idle_timeout? number
+---@field http? "1.0" | "1.1" | "2" | "2-prior-knowledge"
+---@field proxy? string | false
+---@field no_proxy? string
+---@field verify? boolean
+---@field ca_file? string
+---@field ca_path? string
+---@field cert? string
+---@field key? string
+---@field key_password? string
+---@field unix_socket? string
+---@field resolve? table<string, string>
+
+---@class neap.http.RequestOptions: neap.http.Options
+---@field query? table | string
+---@field body? string | fun(): string?
+---@field length? integer
+---@field form? table | string
+---@field json? any
+---@field multipart? table
+
+---@class neap.http.ClientOptions: neap.http.Options
+---@field base_url? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_host_connections? integer
+---@field cookies? boolean | string[]
+
+---@class neap.http.Retry
+---@field attempts? integer
+---@field delay? number
+---@field max_delay? number
+---@field statuses? integer[]
+---@field methods? string[]
+---@field random? fun(): number
+---@field on_retry? fun(attempt: integer, result: any, delay: number)
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.get(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.head(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.post(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.put(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.patch(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.delete(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.options(url, opts) end
+
+---@param method string | table
+---@param url? string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.request(method, url, opts) end
+
+---@param opts? neap.http.ClientOptions
+---@return neap.http.Client
+---@nodiscard
+function http.client(opts) end
+
+---Calls fn(attempt) again while what it gives is worth it.
+---@param fn fun(attempt: integer): neap.http.Response
+---@param opts? integer | neap.http.Retry
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.retry(fn, opts) end
+
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
 ---@field stdout neap.Conn | neap.File | neap.Tty
@@ -1428,6 +1542,7 @@ local net = {}
 ---@field keepalive? integer seconds of silence before the first probe; default 0: none
 ---@field local_host? string address to connect from
 ---@field local_port? integer
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions
 
 ---@param host string | neap.ConnectOptions name or address; or all in one table
 ---@param port? integer
@@ -1446,6 +1561,7 @@ function net.connect(host, port, opts) end
 ---@field ipv6_only? boolean
 ---@field mode? integer | string permissions of the Unix socket
 ---@field unlink? boolean a Unix socket that nobody listens to any more is replaced
+---@field tls? neap.tls.Context | neap.tls.ServerOptions
 
 ---@param host string | neap.ListenOptions name or address; or all in one table
 ---@param port? integer 0: a free one
@@ -1458,7 +1574,9 @@ function net.listen(host, port, opts) end
 ---@field server? neap.Server one that listens already
 ---@field limit? integer open connections at once, default: no limit
 ---@field grace? number seconds that open connections have when it ends, default 5
+---@field handshake_timeout? number seconds, of TLS, default 10
 ---@field on_listen? fun(server: neap.Server)
+---@field on_stop? fun() it accepts no more, and the grace begins
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
 
 ---Serves connections until it is cancelled or its server is closed. Cancelling stops the accepting at once; open
@@ -1644,6 +1762,86 @@ function Conn:set_keepalive(on, seconds) end
 ---@nodiscard
 function Conn:fd() end
 
+---Goes on with TLS, as a client or, with `server = true`, as a server.
+---@param opts? true | neap.tls.Context | neap.tls.StartOptions
+---@return neap.Task # done after the handshake
+function Conn:start_tls(opts) end
+
+---@return neap.Task # done when reads and writes are protected
+function Conn:handshake() end
+
+---@return boolean
+---@nodiscard
+function Conn:is_tls() end
+
+---@return neap.tls.Info? # nil without TLS, or before its handshake is done
+---@nodiscard
+function Conn:tls() end
+
+---@return string? # resumes the session; nil until the server has given one
+---@nodiscard
+function Conn:tls_session() end
+
+-- neap.tls --------------------------------------------------------------------------------------
+
+---@class neap.tls
+local tls = {}
+
+---What connections share; made by neap.tls.context.
+---@class neap.tls.Context
+
+---@class neap.tls.Certificate
+---@field cert string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+
+---@class neap.tls.Options
+---@field verify? boolean the server's certificate, default true
+---@field ca? string whom to trust, PEM or the path of its file; default: the system's
+---@field ca_path? string a directory
+---@field cert? string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+---@field alpn? string[] application protocols, by preference
+---@field min_version? "1.2" | "1.3"
+---@field max_version? "1.2" | "1.3"
+---@field client_auth? boolean | "optional" a server wants certificates of clients
+---@field sni? table<string, neap.tls.Certificate | neap.tls.Context> of other names of a server
+---@field allow_truncated? boolean an end that was not announced is an ordinary end
+
+---@class neap.tls.ConnectOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+---@field server_name? string that is verified and asked for
+---@field session? string of conn:tls_session()
+
+---@class neap.tls.StartOptions: neap.tls.ConnectOptions
+---@field server? boolean
+
+---@class neap.tls.ServerOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+
+---@class neap.tls.Peer
+---@field subject string
+---@field issuer string
+---@field serial string
+---@field names string[]
+---@field fingerprint string SHA-256, "AB:CD:..."
+---@field not_before integer seconds since 1970
+---@field not_after integer
+
+---@class neap.tls.Info
+---@field version string
+---@field cipher string
+---@field alpn? string
+---@field server_name? string
+---@field session_reused boolean
+---@field peer? neap.tls.Peer
+
+---Reads certificates once, and keeps the sessions of servers that were visited.
+---@param opts? neap.tls.Options
+---@return neap.tls.Context
+---@nodiscard
+function tls.context(opts) end
 -- workers -----------------------------------------------------------------------------------------
 
 ---@class neap.worker
@@ -1854,6 +2052,160 @@ local CoreStats = {}
 function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
+
+
+---@class neap.http.ServeOptions: neap.ServeOptions
+---@field handler? neap.http.Handler
+---@field max_header? number bytes of a head, default 16 KiB
+---@field max_body? number bytes of a body, default 16 MiB; math.huge: any
+---@field header_timeout? number seconds for a head, default 20
+---@field idle_timeout? number seconds in which nothing moves, default 60
+---@field cancel_on_disconnect? boolean default true: a client that leaves cancels the handler
+---@field on_error? fun(err: any, req: neap.http.ServerRequest|neap.Conn|nil) default: neap.on_unobserved
+
+---What it returns is the response: a body (a string, or a table for JSON), a status, both, headers behind them, or a
+---Task of these.
+---@alias neap.http.Handler async fun(req: neap.http.ServerRequest, res: neap.http.ServerResponse): ...
+
+---Serves HTTP/1.1 until it is cancelled or its server is closed; then requests under way are answered.
+---@param opts neap.http.ServeOptions
+---@param handler? neap.http.Handler
+---@return neap.Task
+function http.serve(opts, handler) end
+
+---@class neap.http.FilesOptions
+---@field index? string|false default "index.html"
+---@field hidden? boolean names that begin with a dot, too
+---@field max_age? integer seconds for Cache-Control
+
+---A handler for the files below a directory.
+---@param directory string
+---@param opts? neap.http.FilesOptions
+---@return neap.http.Handler
+---@nodiscard
+function http.files(directory, opts) end
+
+---A request; over when its handler has ended.
+---@class neap.http.ServerRequest
+---@field method string
+---@field path string decoded
+---@field target string as it was sent
+---@field query table<string, string> the first value of each name, decoded
+---@field headers table<string, string> by names in any case
+---@field version "1.1" | "1.0"
+---@field length integer? of the body, where it was told
+---@overload async fun(): string? the body as it comes: `for chunk in req do`
+local Request = {}
+
+---One header; values of the same name are joined.
+---@param name string
+---@return string?
+---@nodiscard
+function Request:header(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:header_values(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:query_values(name) end
+
+---The rest of the body.
+---@param max? integer
+---@return neap.Task<string>
+function Request:text(max) end
+
+---The rest of the body, which is JSON.
+---@param max? integer
+---@return neap.Task
+function Request:json(max) end
+
+---What there is, n bytes at most; nil at the end.
+---@param n? integer
+---@return neap.Task<string?>
+function Request:read(n) end
+
+---@param n integer
+---@return neap.Task<string>
+function Request:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_until(delimiter, max) end
+
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_line(max) end
+
+---@param max? integer
+---@return neap.Task<string>
+function Request:read_all(max) end
+
+---What there is goes into a buffer; nil at the end.
+---@param buffer neap.Buffer
+---@param pos? integer
+---@param n? integer
+---@return neap.Task<integer?>
+function Request:read_into(buffer, pos, n) end
+
+---@param max? integer
+---@return async fun(): string?
+---@nodiscard
+function Request:lines(max) end
+
+---Host and port of the client.
+---@return string host
+---@return integer? port
+function Request:peer() end
+
+---A response; over when its handler has ended.
+---@class neap.http.ServerResponse
+---@field status integer?
+---@field is_sent boolean
+local Response = {}
+
+---Sets a header; with nil takes it away; with the name alone gives what was set.
+---@param name string
+---@param value? string|number
+---@return string?
+function Response:header(name, value) end
+
+---@param name string
+---@param value string|number
+function Response:add_header(name, value) end
+
+---The whole response.
+---@param status? integer|string
+---@param body? string
+---@overload fun(self: neap.http.ServerResponse, body?: string)
+function Response:send(status, body) end
+
+---@param status integer
+---@param value any
+---@overload fun(self: neap.http.ServerResponse, value: any)
+function Response:json(status, value) end
+
+---@param location string
+---@param status? integer default 302
+function Response:redirect(location, status) end
+
+---A file, with its type, tag and date.
+---@param path string
+---@param opts? { type: string?, max_age: integer? }
+---@return neap.Task
+function Response:file(path, opts) end
+
+---A piece of the body.
+---@param ... string|number
+---@return neap.Task
+function Response:write(...) end
+
+---The body ends here.
+function Response:finish() end
 
 ---@class neap.testing
 local testing = {}
