@@ -307,6 +307,25 @@ local benches = {
     },
   },
   {
+    name = "sqlite",
+    about = "20 000 rows in memory, us of real time for each",
+    peers = {
+      { "neap", script("sqlite"), needs = "sqlite" },
+      { "C API, blocking", program("sqlite_raw"), needs = "sqlite" },
+    },
+    limit = "C API, blocking",
+    rows = {
+      { "insert", "inserts in one transaction, one awaited after the other" },
+      { "insert_together", "the same, all started, then awaited", limit = "C API, blocking",
+        limit_key = "insert" },
+      { "insert_many", "the same by exec_many", limit = "C API, blocking", limit_key = "insert" },
+      { "point", "point queries, one awaited after the other" },
+      { "point_together", "the same by 64 tasks", limit = "C API, blocking", limit_key = "point" },
+      { "scan", "rows of a scan by db:rows" },
+      { "query", "the same by db:query", limit = "C API, blocking", limit_key = "scan" },
+    },
+  },
+  {
     name = "deep",
     about = "a recursion of awaits, ns of CPU time for each level",
     peers = {
@@ -415,6 +434,7 @@ local tools = {
   { "cqueues", lua_prints('require "cqueues".VERSION') },
   { "copas", lua_prints('require "copas.queue" and require "copas"._VERSION') },
   { "node", "node -v" },
+  { "sqlite", lua_prints('require "neap".sqlite.library_version or error()') },
   { "python", python .. " -V" },
   { "uvloop", python .. " -c 'import uvloop; print(uvloop.__version__)'" },
   { "go", "go version" },

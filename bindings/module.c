@@ -12,6 +12,7 @@
 #include "each.h"
 #include "error.h"
 #include "faults.h"
+#include "filter.h"
 #include "fs.h"
 #include "locals.h"
 #include "net.h"
@@ -54,6 +55,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_operations(L);                  /* sleep yield now */
   neapL__register_fs(L);
   neapL__register_net(L);
+  neapL__register(L, neapL__filter_functions); /* on_tls add_conn_methods */
   neapL__register_udp(L);
   neapL__register_dns(L);
   neapL__register_signal(L);

@@ -133,12 +133,14 @@ static bool poll_patiently(neap_loop *loop) {
   bool has_threads = loop->jobs > 0 || loop->holds > 0;
   uint64_t patience = has_threads ? PATIENCE_WITH_THREADS : PATIENCE_WITH_SOCKETS;
   uint64_t begin = uv_hrtime();
+  size_t arrivals = loop->arrivals;
   uv_update_time(loop->uv);
   uv_timer_start(&loop->alarm, on_alarm, patience, 0);
   loop->alarm_deadline = -1;
   uv_run(loop->uv, UV_RUN_ONCE);
   uv_timer_stop(&loop->alarm);
-  return loop->ready.head || (uv_hrtime() - begin) / 1000000 < patience;
+  if (loop->ready.head || loop->arrivals != arrivals) return true;
+  return (uv_hrtime() - begin) / 1000000 < patience;
 }
 
 /* A virtual clock moves only when there is nothing else to wait for. */

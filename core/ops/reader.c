@@ -118,7 +118,10 @@ static void end_read(neap__read *self, int code) {
 }
 
 static void fail_read(neap__read *self, int code) {
-  self->op.error.syscall = self->reader->syscall ? self->reader->syscall : "read";
+  const neap__reader *reader = self->reader;
+  self->op.error.syscall = reader->syscall ? reader->syscall : "read";
+  if (reader->error) self->op.error = *reader->error;
+  if (reader->source->explain) reader->source->explain(reader, &self->op.error);
   end_read(self, code);
 }
 

@@ -87,11 +87,13 @@ local M = {
   buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
+  tls = require "neap.tls",
   dns = require "neap.dns",
   signal = require "neap.signal",
   process = require "neap.process",
   stdio = require "neap.stdio",
   http = require "neap.http",
+  sqlite = require "neap.sqlite",
 
   -- diagnostics
   error = core.error,

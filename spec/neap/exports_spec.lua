@@ -3,7 +3,7 @@ local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
 local types = require "spec.types"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local testing = require "neap.testing"
 
@@ -167,9 +167,27 @@ local function handled(which)
   end
 end
 
+local function open_database()
+  local db = await(neap.sqlite.open(":memory:"))
+  return db, db
+end
+
+local function begin()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return db:transaction(function(tx) return tx end)
+end
+
+local function rows()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return (db:rows("SELECT 1"))
+end
+
 local objects = {
   ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
   ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
+  Database = { "sqlite", "Database", open_database },
+  Transaction = { "sqlite", "Transaction", begin },
+  Rows = { "sqlite", "Rows", rows },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },
@@ -233,7 +251,9 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  tls = neap.tls,
   http = neap.http,
+  sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,

@@ -2,7 +2,7 @@
 local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 
 local await, fs, http = neap.await, neap.fs, neap.http

@@ -1,7 +1,7 @@
 -- neap.http.serve: clients that leave or are slow, limits of time, and the end of serving.
 local h = require "spec.helper"
 local support = require "spec.support"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local core = require "neap.core"
 

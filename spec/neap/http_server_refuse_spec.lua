@@ -3,7 +3,7 @@
 -- notices.
 local assert = require "luassert"
 local h = require "spec.helper"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 
 local await = neap.await

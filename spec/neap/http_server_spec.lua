@@ -1,7 +1,7 @@
 -- neap.http.serve: requests and responses.
 local h = require "spec.helper"
 local support = require "spec.support"
-local web = require "spec.http"
+local web = require "spec.http_wire"
 local neap = require "neap"
 
 local await, http = neap.await, neap.http

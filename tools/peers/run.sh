@@ -324,6 +324,86 @@ check_http() {
   check "Ctrl-C in the middle of the work loses no answer" drains_http
 }
 
+# --- TLS -----------------------------------------------------------------------------------------
+
+make_certificates() {
+  for name in server client; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+      -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+      -keyout "$work/$name.key" -out "$work/$name.pem" 2>/dev/null
+  done
+}
+
+# What openssl s_client says of itself is on stderr, and in its data are no commands.
+client() {
+  timeout 20 openssl s_client -quiet -verify_return_error -no_ign_eof -nocommands -connect "127.0.0.1:$port" \
+    -CAfile "$work/server.pem" "$@" 2>"$work/client"
+}
+
+# s_client ends with its input, whatever comes back then: it stays open until all has.
+echoes_lines() {
+  seq 1 20000 >"$work/lines"
+  { cat "$work/lines" && sleep 2; } | client "$@" >"$work/echoed" || true
+  cmp "$work/lines" "$work/echoed"
+}
+
+resumes() {
+  for how in -sess_out -sess_in; do
+    { echo hello && sleep 1; } |
+      timeout 20 openssl s_client -connect "127.0.0.1:$port" -CAfile "$work/server.pem" \
+        "$how" "$work/session" >"$work/client" 2>&1
+  done
+  grep -q '^Reused, TLSv1.3' "$work/client" || { tail -20 "$work/client" && return 1; }
+}
+
+check_tls() {
+  make_certificates
+  start examples/tls_echo.lua "$work/server.pem" "$work/server.key"
+  head -c 1000000 /dev/urandom >"$work/data"
+  address=OPENSSL:127.0.0.1:$port,cafile=$work/server.pem,commonname=localhost
+  check "socat gets back what it sends over TLS" echoes socat -t 20 - "$address"
+  check "openssl s_client gets back what it sends" echoes_lines -tls1_3
+  check "openssl s_client gets back what it sends over TLS 1.2" echoes_lines -tls1_2
+  check "openssl s_client resumes its session" resumes
+  check "neap gets back from itself what it sends over TLS" \
+    echoes "$lua" tools/peers/tls_send.lua "$work/server.pem" localhost 127.0.0.1 "$port"
+  check "Ctrl-C ends the server with TLS" stops
+}
+
+check_tls_client() {
+  background socat -d -d "OPENSSL-LISTEN:0,cert=$work/server.pem,key=$work/server.key,verify=0" PIPE \
+    >/dev/null 2>"$work/log"
+  server=$!
+  until_ok grep -q 'listening on' "$work/log" || cat "$work/log"
+  port=$(sed -n 's/.*listening on .*AF=[0-9]* .*:\([0-9]*\)$/\1/p' "$work/log")
+  head -c 30000 /dev/urandom >"$work/data"
+  check "neap gets back from socat what it sends over TLS" \
+    echoes "$lua" tools/peers/tls_send.lua "$work/server.pem" localhost 127.0.0.1 "$port"
+  kill "$server" 2>/dev/null
+}
+
+fetches_nothing() {
+  ! curl -s --max-time 20 "$@"
+}
+
+check_https() {
+  start tools/peers/tls_hello.lua "$work/server.pem" "$work/server.key"
+  url=https://localhost:$port
+  check "curl gets a page over TLS" fetch "hello, world" --cacert "$work/server.pem" "$url"
+  check "curl gets two pages on one connection" fetch "1.0." \
+    --cacert "$work/server.pem" -w '%{num_connects}.' -o "$work/a" -o "$work/b" "$url" "$url"
+  check "curl refuses a server that it does not trust" fetches_nothing "$url"
+  check "curl gets no page without TLS" fetches_nothing "http://localhost:$port"
+  check "curl gets a page after that" fetch "hello, world" --cacert "$work/server.pem" "$url"
+  stops
+  start tools/peers/tls_hello.lua "$work/server.pem" "$work/server.key" "$work/client.pem"
+  url=https://localhost:$port
+  check "curl gets a page with its certificate" fetch "hello, world" --cacert "$work/server.pem" \
+    --cert "$work/client.pem" --key "$work/client.key" "$url"
+  check "curl gets none without" fetches_nothing --cacert "$work/server.pem" "$url"
+  stops
+}
+
 # -------------------------------------------------------------------------------------------------
 
 check_tcp_echo
@@ -333,4 +413,7 @@ check_udp_echo
 check_client
 check_chat
 check_http
+check_tls
+check_tls_client
+check_https
 echo "1..$count"

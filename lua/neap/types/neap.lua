@@ -16,9 +16,11 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
----@field http neap.http
+---@field tls neap.tls
+---@field sqlite neap.sqlite
 ---@field parallel neap.parallel
 ---@field worker neap.worker
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -960,6 +962,223 @@ function Process:kill(signal) end
 ---@return neap.Task
 function Process:close() end
 
+---@class neap.sqlite
+---@field null lightuserdata stands for NULL in tables of parameters
+---@field library_version string
+local sqlite = {}
+
+---@class neap.sqlite.Options
+---@field readonly? boolean
+---@field create? boolean default true
+---@field readers? integer threads for queries, default 0
+---@field busy_timeout? number seconds of real time, default 5
+---@field wal? boolean default true
+---@field synchronous? "off" | "normal" | "full" | "extra"
+---@field foreign_keys? boolean default true
+
+---What SQLite is given as a BLOB.
+---@class neap.sqlite.Blob
+
+---nil, boolean, number, string, neap.sqlite.blob(...) or neap.sqlite.null; instead of all others one table.
+---@alias neap.sqlite.Value nil | boolean | number | string | neap.sqlite.Blob | lightuserdata | table
+
+---Opens a database, a file or ":memory:".
+---@param path string
+---@param opts? neap.sqlite.Options
+---@return neap.Task # of a neap.Database
+---@nodiscard
+function sqlite.open(path, opts) end
+
+---A string that is stored as a BLOB instead of as TEXT.
+---@param data string
+---@return neap.sqlite.Blob
+---@nodiscard
+function sqlite.blob(data) end
+
+---What a database has, too.
+---@class neap.Transaction
+local Transaction = {}
+
+---@param sql string any number of statements; one if there are parameters
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec(sql, ...) end
+
+---A statement for each set of parameters, all or nothing.
+---@param sql string
+---@param sets neap.sqlite.Value[]
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec_many(sql, sets) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by name, with `columns`
+---@nodiscard
+function Transaction:query(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by number, with `columns`
+---@nodiscard
+function Transaction:arrays(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first row, or nil
+---@nodiscard
+function Transaction:first(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first column of the first row, or nil
+---@nodiscard
+function Transaction:value(sql, ...) end
+
+---`for row in db:rows(sql, ...) do`: batch by batch.
+---@async
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Rows
+---@nodiscard
+function Transaction:rows(sql, ...) end
+
+---Calls fn(tx, ...) in a transaction, commits and returns its results; an error and a cancellation roll back.
+---@async
+---@param opts { mode: string? } | fun(tx: neap.Transaction, ...): ... may be left out
+---@param fn? fun(tx: neap.Transaction, ...): ...
+---@param ... any for fn
+---@return any ...
+function Transaction:transaction(opts, fn, ...) end
+
+---@class neap.Database: neap.Transaction
+local Database = {}
+
+---@return neap.Task
+function Database:close() end
+
+---@return string
+---@nodiscard
+function Database:path() end
+
+---@class neap.Rows
+---@overload fun(): table?
+local Rows = {}
+
+---Ends the query.
+function Rows:close() end
+
+---HTTP. What is written in Lua has its types there.
+---@class neap.http
+local http = {}
+
+---What is the same for a request and a client.
+---@class neap.http.Options
+---@field headers? table<string, string | number | (string | number)[] | false>
+---@field stream? boolean
+---@field max_body? integer
+---@field retry? integer | boolean | neap.http.Retry
+---@field auth? string[] user and password
+---@field max_redirects? integer
+---@field compression? boolean
+---@field connect_timeout? number
+---@field idle_timeout? number
+---@field http? "1.0" | "1.1" | "2" | "2-prior-knowledge"
+---@field proxy? string | false
+---@field no_proxy? string
+---@field verify? boolean
+---@field ca_file? string
+---@field ca_path? string
+---@field cert? string
+---@field key? string
+---@field key_password? string
+---@field unix_socket? string
+---@field resolve? table<string, string>
+
+---@class neap.http.RequestOptions: neap.http.Options
+---@field query? table | string
+---@field body? string | fun(): string?
+---@field length? integer
+---@field form? table | string
+---@field json? any
+---@field multipart? table
+
+---@class neap.http.ClientOptions: neap.http.Options
+---@field base_url? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_host_connections? integer
+---@field cookies? boolean | string[]
+
+---@class neap.http.Retry
+---@field attempts? integer
+---@field delay? number
+---@field max_delay? number
+---@field statuses? integer[]
+---@field methods? string[]
+---@field random? fun(): number
+---@field on_retry? fun(attempt: integer, result: any, delay: number)
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.get(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.head(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.post(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.put(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.patch(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.delete(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.options(url, opts) end
+
+---@param method string | table
+---@param url? string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.request(method, url, opts) end
+
+---@param opts? neap.http.ClientOptions
+---@return neap.http.Client
+---@nodiscard
+function http.client(opts) end
+
+---Calls fn(attempt) again while what it gives is worth it.
+---@param fn fun(attempt: integer): neap.http.Response
+---@param opts? integer | neap.http.Retry
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.retry(fn, opts) end
+
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
 ---@field stdout neap.Conn | neap.File | neap.Tty
@@ -1323,6 +1542,7 @@ local net = {}
 ---@field keepalive? integer seconds of silence before the first probe; default 0: none
 ---@field local_host? string address to connect from
 ---@field local_port? integer
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions
 
 ---@param host string | neap.ConnectOptions name or address; or all in one table
 ---@param port? integer
@@ -1341,6 +1561,7 @@ function net.connect(host, port, opts) end
 ---@field ipv6_only? boolean
 ---@field mode? integer | string permissions of the Unix socket
 ---@field unlink? boolean a Unix socket that nobody listens to any more is replaced
+---@field tls? neap.tls.Context | neap.tls.ServerOptions
 
 ---@param host string | neap.ListenOptions name or address; or all in one table
 ---@param port? integer 0: a free one
@@ -1353,6 +1574,7 @@ function net.listen(host, port, opts) end
 ---@field server? neap.Server one that listens already
 ---@field limit? integer open connections at once, default: no limit
 ---@field grace? number seconds that open connections have when it ends, default 5
+---@field handshake_timeout? number seconds, of TLS, default 10
 ---@field on_listen? fun(server: neap.Server)
 ---@field on_stop? fun() it accepts no more, and the grace begins
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
@@ -1540,6 +1762,86 @@ function Conn:set_keepalive(on, seconds) end
 ---@nodiscard
 function Conn:fd() end
 
+---Goes on with TLS, as a client or, with `server = true`, as a server.
+---@param opts? true | neap.tls.Context | neap.tls.StartOptions
+---@return neap.Task # done after the handshake
+function Conn:start_tls(opts) end
+
+---@return neap.Task # done when reads and writes are protected
+function Conn:handshake() end
+
+---@return boolean
+---@nodiscard
+function Conn:is_tls() end
+
+---@return neap.tls.Info? # nil without TLS, or before its handshake is done
+---@nodiscard
+function Conn:tls() end
+
+---@return string? # resumes the session; nil until the server has given one
+---@nodiscard
+function Conn:tls_session() end
+
+-- neap.tls --------------------------------------------------------------------------------------
+
+---@class neap.tls
+local tls = {}
+
+---What connections share; made by neap.tls.context.
+---@class neap.tls.Context
+
+---@class neap.tls.Certificate
+---@field cert string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+
+---@class neap.tls.Options
+---@field verify? boolean the server's certificate, default true
+---@field ca? string whom to trust, PEM or the path of its file; default: the system's
+---@field ca_path? string a directory
+---@field cert? string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+---@field alpn? string[] application protocols, by preference
+---@field min_version? "1.2" | "1.3"
+---@field max_version? "1.2" | "1.3"
+---@field client_auth? boolean | "optional" a server wants certificates of clients
+---@field sni? table<string, neap.tls.Certificate | neap.tls.Context> of other names of a server
+---@field allow_truncated? boolean an end that was not announced is an ordinary end
+
+---@class neap.tls.ConnectOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+---@field server_name? string that is verified and asked for
+---@field session? string of conn:tls_session()
+
+---@class neap.tls.StartOptions: neap.tls.ConnectOptions
+---@field server? boolean
+
+---@class neap.tls.ServerOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+
+---@class neap.tls.Peer
+---@field subject string
+---@field issuer string
+---@field serial string
+---@field names string[]
+---@field fingerprint string SHA-256, "AB:CD:..."
+---@field not_before integer seconds since 1970
+---@field not_after integer
+
+---@class neap.tls.Info
+---@field version string
+---@field cipher string
+---@field alpn? string
+---@field server_name? string
+---@field session_reused boolean
+---@field peer? neap.tls.Peer
+
+---Reads certificates once, and keeps the sessions of servers that were visited.
+---@param opts? neap.tls.Options
+---@return neap.tls.Context
+---@nodiscard
+function tls.context(opts) end
 -- workers -----------------------------------------------------------------------------------------
 
 ---@class neap.worker
@@ -1751,9 +2053,6 @@ function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
----HTTP. Its parts need libraries, which are loaded when they are first used.
----@class neap.http
-local http = {}
 
 ---@class neap.http.ServeOptions: neap.ServeOptions
 ---@field handler? neap.http.Handler
