@@ -59,7 +59,7 @@ typedef struct neap_token neap_token;
   X(EDEADLOCK, -5003, "nothing can wake the tasks that are waiting")                               \
   X(ECLOSED, -5004, "it is closed")                                                                \
   X(EDEPTH, -5005, "nested too deeply")                                                            \
-  X(ETOOLARGE, -5006, "it is longer than allowed")                                                \
+  X(ETOOLARGE, -5006, "it is longer than allowed")                                                 \
   X(ERESOLVE, -5007, "the name could not be resolved")                                             \
   X(ETLS, -5008, "no secure connection came about")                                                \
   X(EHTTP, -5009, "the response says that the request has failed")

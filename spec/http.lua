@@ -6,7 +6,8 @@ local await, http, net = neap.await, neap.http, neap.net
 
 local M = {}
 
---- The request that comes next on a connection: { method =, target =, head =, headers =, body = }, nil at its
+--- The request that comes next on a connection: { method =, target =, head =, headers =, body = },
+--- nil at its
 --- end. Names of headers are in lower case; `body` of a request that has one.
 function M.read_request(conn)
   local head = await(conn:read_until("\r\n\r\n"))
@@ -24,7 +25,8 @@ end
 local function read_chunks(conn)
   local chunks = {}
   while true do
-    local size = tonumber(await(conn:read_line()) or error(neap.error("EOF", "the client has gone"), 0), 16)
+    local size = tonumber(await(conn:read_line()) or error(neap.error("EOF", "the client has gone"),
+      0), 16)
     if size == 0 then break end
     chunks[#chunks + 1] = await(conn:read_exactly(size))
     assert(await(conn:read_exactly(2)) == "\r\n")
@@ -51,7 +53,8 @@ function M.response(status, body, headers)
   return table.concat(lines, "\r\n") .. "\r\n\r\n" .. (body or "")
 end
 
---- A handler of connections that answers each request with what answer(request, conn) returns: the bytes of
+--- A handler of connections that answers each request with what answer(request, conn) returns: the
+--- bytes of
 --- a response, or nil to end the connection.
 function M.answering(answer)
   return function(conn)
@@ -72,7 +75,8 @@ local function handle(handler, conn, log)
   if not ok and not GONE[err.code] then error(err, 0) end
 end
 
---- A server whose handler(conn, number) gets each connection, in the scope of the caller; and the list of its
+--- A server whose handler(conn, number) gets each connection, in the scope of the caller; and the
+--- list of its
 --- connections.
 function M.listen(handler)
   local server, conns = await(net.listen("127.0.0.1", 0)), {}
@@ -95,7 +99,8 @@ local function run_with(handler, opts, fn, t)
   end)
 end
 
---- A function for `it`: fn(client, base, t, conns), where the handler serves the URLs that begin with `base`.
+--- A function for `it`: fn(client, base, t, conns), where the handler serves the URLs that begin
+--- with `base`.
 --- `opts`: of the client.
 function M.with_server(handler, opts, fn)
   if not fn then opts, fn = {}, opts end

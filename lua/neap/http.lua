@@ -1,4 +1,5 @@
---- neap.http: HTTP. Each half is loaded when it is first asked for: most programs need neither, and each
+--- neap.http: HTTP. Each half is loaded when it is first asked for: most programs need neither,
+--- and each
 --- stands on a library of its own.
 
 ---@class neap.http
