@@ -55,6 +55,22 @@ local function echo_peers(load)
   }
 end
 
+--- The load's arguments: connections, seconds.
+local function http(load, server)
+  return script("http_load", load, server)
+end
+
+local function http_peers(load)
+  return {
+    { "neap", http(load, script("http")), needs = "wrk" },
+    { "C libuv + llhttp", http(load, program("http_uv")), needs = "wrk" },
+    { "nginx + Lua", http(load, "sh bench/http_nginx.sh"), needs = "nginx" },
+    { "Go", http(load, program("http_go")), needs = "go", prepare = go_build("http_go") },
+    { "Node", http(load, script("http_node")), needs = "node" },
+    { "lua-http", http(load, script("http_lua")), needs = "lua-http" },
+  }
+end
+
 --- `work` and what its peers in C are given; bench/data.lua sets FOLDER and BYTES.
 local function files_peers(work)
   local arguments = work .. ' "$FOLDER" $BYTES'
@@ -226,6 +242,29 @@ local benches = {
     },
   },
   {
+    name = "http",
+    about = "HTTP hello world, kept alive, 64 connections, server on core 0, wrk on core 1",
+    peers = http_peers("64 2"),
+    limit = "C libuv + llhttp",
+    rows = {
+      { "requests", "P7 requests/s", at_least = 0.9 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a request, ns" },
+      { "server_busy", "share of its core that the server used" },
+    },
+  },
+  {
+    name = "http",
+    about = "the same over 256 connections",
+    peers = http_peers("256 2"),
+    limit = "C libuv + llhttp",
+    rows = {
+      { "requests", "P7 requests/s", at_least = 0.9 },
+      { "p99", "p99, us" },
+      { "server_cpu", "CPU time of the server for a request, ns" },
+    },
+  },
+  {
     name = "files",
     about = "read 10 000 files of 4 KiB, 64 at a time, cached",
     data = "small",
@@ -265,6 +304,46 @@ local benches = {
     peers = http_client_peers(),
     limit = "C, curl multi",
     rows = { { "requests", "P8 requests/s", at_least = 0.85 } },
+  },
+  {
+    name = "workers",
+    about = "16 jobs that count the primes below 200 000; round trips; copies there and back",
+    peers = {
+      { "neap, 2 threads", script("workers") },
+      { "one thread", script("workers_single") },
+      { "C, 2 threads with Lua", program("workers_raw") },
+      { "luv new_work", "UV_THREADPOOL_SIZE=2 " .. script("workers_luv"), needs = "luv" },
+      { "Node, 2 workers", script("workers_node"), needs = "node" },
+    },
+    limit = "C, 2 threads with Lua",
+    rows = {
+      { "wall_ms", "P12 the jobs, ms, next to one thread", limit = "one thread",
+        at_most = 1 / 1.9 },
+      { "wall_ms", "the jobs, ms" },
+      { "round_trip_us", "P13 an empty job and back, one by one, us", at_most = 1.2 },
+      { "round_trip_64_us", "P13 an empty job and back, 64 under way, us for each", at_most = 1.3 },
+      { "records_mb", "20 000 records of five fields, MB/s" },
+      { "string_mb", "a string of 16 MiB, MB/s" },
+    },
+  },
+  {
+    name = "sqlite",
+    about = "20 000 rows in memory, us of real time for each",
+    peers = {
+      { "neap", script("sqlite"), needs = "sqlite" },
+      { "C API, blocking", program("sqlite_raw"), needs = "sqlite" },
+    },
+    limit = "C API, blocking",
+    rows = {
+      { "insert", "inserts in one transaction, one awaited after the other" },
+      { "insert_together", "the same, all started, then awaited", limit = "C API, blocking",
+        limit_key = "insert" },
+      { "insert_many", "the same by exec_many", limit = "C API, blocking", limit_key = "insert" },
+      { "point", "point queries, one awaited after the other" },
+      { "point_together", "the same by 64 tasks", limit = "C API, blocking", limit_key = "point" },
+      { "scan", "rows of a scan by db:rows" },
+      { "query", "the same by db:query", limit = "C API, blocking", limit_key = "scan" },
+    },
   },
   {
     name = "deep",
@@ -375,9 +454,13 @@ local tools = {
   { "cqueues", lua_prints('require "cqueues".VERSION') },
   { "copas", lua_prints('require "copas.queue" and require "copas"._VERSION') },
   { "node", "node -v" },
+  { "sqlite", lua_prints('require "neap".sqlite.library_version or error()') },
   { "python", python .. " -V" },
   { "uvloop", python .. " -c 'import uvloop; print(uvloop.__version__)'" },
   { "go", "go version" },
+  { "wrk", "wrk -v | head -n 1; command -v wrk" },
+  { "nginx", "nginx -v 2>&1 && ls /usr/lib/nginx/modules/ngx_http_lua_module.so" },
+  { "lua-http", lua_prints('require "http.version".version') },
 }
 
 --- Versions of the tools that are there, by their names.

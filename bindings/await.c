@@ -75,6 +75,7 @@ static int misuse_boundary(lua_State *L) {
 neapL__task *neapL__check_awaiting(lua_State *L, neapL__state *state) {
   neapL__task *task = neapL__current(state);
   neapL__check_open(L, state);
+  neapL__check_loop(L, state, "await");
   if (!task)
     neapL__misuse(L,
                   "await with no current task: call it in an async function, or in neap.run(fn); "
@@ -84,6 +85,12 @@ neapL__task *neapL__check_awaiting(lua_State *L, neapL__state *state) {
                      "this coroutine; make its function an async one");
   if (!lua_isyieldable(L)) misuse_boundary(L);
   return task;
+}
+
+void neapL__check_loop(lua_State *L, const neapL__state *state, const char *what) {
+  if (state->is_loopless)
+    neapL__misuse(L, "%s in a job without a loop: start it with neap.worker.with{ loop = true }",
+                  what);
 }
 
 static int misuse_value(lua_State *L) {
@@ -235,6 +242,7 @@ static int wait_for(lua_State *L, neapL__state *state, neapL__task *task, int in
   const neapL__handle *handle = lua_touserdata(L, index);
   if (handle->task == &task->routine.task)
     return neapL__misuse(L, "a task cannot await itself: it would never go on");
+  neapL__check_loop(L, state, "await");
   if (handle->task->loop != state->loop)
     return neapL__misuse(L, "the task belongs to another loop, await it there");
   if (neap__routine_is_cancelled(&task->routine)) return neapL__raise_cancelled(L, state);

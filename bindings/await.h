@@ -18,6 +18,9 @@ int neapL__raise_cancelled(lua_State *L, neapL__state *state);
 /* The current task if L is its coroutine and may wait; else raises what is wrong, by name. */
 neapL__task *neapL__check_awaiting(lua_State *L, neapL__state *state);
 
+/* Raises EMISUSE in a job without a loop, where nothing can wait. */
+void neapL__check_loop(lua_State *L, const neapL__state *state, const char *what);
+
 /* Before going on without a wait: false if the task has done so too often in a row, and should give
  * way to the others (SPEC 153), as neapL__await does. */
 bool neapL__may_go_on(neapL__state *state, const neapL__task *task);

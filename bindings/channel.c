@@ -398,11 +398,11 @@ static int channel_close(lua_State *L) {
 
 /* ---- Making -------------------------------------------------------------------------------- */
 
-static size_t read_capacity(lua_State *L) {
-  if (lua_isnoneornil(L, 1)) return SIZE_MAX;
-  if (lua_type(L, 1) == LUA_TNUMBER && lua_tonumber(L, 1) == HUGE_VAL) return SIZE_MAX;
-  lua_Integer capacity = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, capacity >= 0, 1, "a capacity of 0 or more items expected");
+size_t neapL__check_capacity(lua_State *L, int index) {
+  if (lua_isnoneornil(L, index)) return SIZE_MAX;
+  if (lua_type(L, index) == LUA_TNUMBER && lua_tonumber(L, index) == HUGE_VAL) return SIZE_MAX;
+  lua_Integer capacity = luaL_checkinteger(L, index);
+  luaL_argcheck(L, capacity >= 0, index, "a capacity of 0 or more items expected");
   return (size_t)capacity;
 }
 
@@ -424,7 +424,7 @@ static full_mode read_mode(lua_State *L, size_t capacity) {
 /* neap.channel(capacity?, {full =, on_drop =}?) -> channel */
 static int new_channel(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  size_t capacity = read_capacity(L);
+  size_t capacity = neapL__check_capacity(L, 1);
   full_mode mode = FULL_WAIT;
   neapL__check_open(L, state);
   lua_settop(L, 2);

@@ -1,6 +1,8 @@
 #include "conn.h"
 
+#include "buffer.h"
 #include "error.h"
+#include "filter.h"
 #include "reading.h"
 
 #include <string.h>
@@ -22,16 +24,17 @@ static neap__write *use_stream(lua_State *L, neap__op *op) {
   return self;
 }
 
-/* conn:write(...) -> Task<bytes>: all of it, strings and numbers in order. The bytes are Lua's as long as
- * they are arguments, which is as long as the operation needs them. */
+/* conn:write(...) -> Task<bytes>: all of it, strings, numbers and Buffers in order. The bytes stay where they
+ * are as long as they are arguments and Lua does not run, which is as long as the operation needs them. */
 static void read_write(lua_State *L, neap__op *op) {
   int last = neapL__state_here(L)->arguments;
-  for (int i = 2; i <= last; i++) luaL_checkstring(L, i);
+  size_t size;
+  for (int i = 2; i <= last; i++) neapL__check_bytes(L, i, &size);
   neap__write *self = use_stream(L, op);
   if (!neap__write_reserve(self, last < 2 ? 1 : (unsigned)last - 1)) neapL__raise_memory(L);
   for (int i = 2; i <= last; i++) {
     uv_buf_t *buffer = &self->buffers[self->count];
-    buffer->base = (char *)(uintptr_t)lua_tolstring(L, i, &buffer->len);
+    buffer->base = (char *)(uintptr_t)neapL__check_bytes(L, i, &buffer->len);
     self->size += buffer->len;
     if (buffer->len > 0) self->count++;
   }
@@ -57,7 +60,17 @@ static void read_shutdown(lua_State *L, neap__op *op) {
   use_stream(L, op);
 }
 
+/* conn:handshake() -> Task: done when reads and writes are protected */
+static void read_handshake(lua_State *L, neap__op *op) {
+  neap__stream *stream = neapL__check_conn(L);
+  if (!stream->filter && !stream->is_closing)
+    neapL__misuse(L, "handshake of a connection without TLS: start_tls begins one");
+  stream->refs++;
+  ((neap__handshake *)op)->stream = stream;
+}
+
 static const neapL__row rows[] = {
+    {"handshake", &neap__handshake_kind, read_handshake, NULL, NULL},
     {"write", &neap__write_kind, read_write, push_size, add_written},
     {"shutdown", &neap__shutdown_kind, read_shutdown, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -183,6 +196,12 @@ static int get_fd(lua_State *L) {
   return 1;
 }
 
+/* conn:is_tls() */
+static int is_tls(lua_State *L) {
+  lua_pushboolean(L, neapL__check_conn(L)->filter != NULL);
+  return 1;
+}
+
 static int to_string(lua_State *L) {
   const neap__stream *stream = neapL__check_conn(L);
   luaL_getmetafield(L, 1, "__name");
@@ -202,6 +221,7 @@ static const luaL_Reg conn_methods[] = {{"close", close_conn},
                                         {"set_nodelay", set_nodelay},
                                         {"set_keepalive", set_keepalive},
                                         {"fd", get_fd},
+                                        {"is_tls", is_tls},
                                         {NULL, NULL}};
 
 void neapL__conn_class(lua_State *L, neapL__meta *meta, const char *name, const luaL_Reg *methods) {
@@ -215,4 +235,25 @@ void neapL__conn_class(lua_State *L, neapL__meta *meta, const char *name, const 
 
 void neapL__open_conns(lua_State *L, neapL__state *state) {
   neapL__conn_class(L, &state->conn_meta, class_name, NULL);
+}
+
+/* Copies the fields of the table at 1 into the methods of a class. */
+static void add_methods(lua_State *L, const neapL__meta *meta) {
+  neapL__push_ref(L, meta->ref);
+  lua_getfield(L, -1, "__index");
+  for (lua_pushnil(L); lua_next(L, 1);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 2);
+}
+
+int neapL__add_conn_methods(lua_State *L) {
+  const neapL__state *state = neapL__state_here(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  add_methods(L, &state->conn_meta);
+  add_methods(L, &state->tty_meta);
+  return 0;
 }

@@ -14,6 +14,9 @@ neap__stream *neapL__check_conn(lua_State *L);
 /* Makes a class that has all of Conn's methods and `methods` besides. [-0, +0, m] */
 void neapL__conn_class(lua_State *L, neapL__meta *meta, const char *name, const luaL_Reg *methods);
 
+/* core.add_conn_methods(methods): what Conn and what derives from it have besides, written in Lua */
+int neapL__add_conn_methods(lua_State *L);
+
 /* What Conn and Server share: :close() and its ends, for a stream that is the object's core. */
 int neapL__close_stream(lua_State *L, neap__stream *stream);
 int neapL__collect_stream(lua_State *L);

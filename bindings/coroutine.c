@@ -2,6 +2,7 @@
 
 #include "../core/cancel.h"
 #include "await.h"
+#include "interruption.h"
 #include "locals.h"
 #include "report.h"
 #include "scope.h"
@@ -285,6 +286,7 @@ static bool is_parked(const neapL__task *task) {
  * suspends, then the task that asked for it goes on. So C#'s order holds at any depth. */
 static void run(neapL__state *state, lua_State *from, neapL__task *first) {
   neap__routine *outer = state->loop->current;
+  lua_State *outer_thread = state->resumed;
   neapL__task *task = first;
   state->nesting++;
   for (;;) {
@@ -293,6 +295,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task->routine.state = NEAP__RUNNING;
     int arguments = task->arguments;
     task->arguments = 0;
+    neapL__follow(state, task->co.thread);
     int status = lua_resume(task->co.thread, from, arguments, &n);
     neapL__task *child = state->start_request;
     if (status == LUA_YIELD && child) {
@@ -312,6 +315,7 @@ static void run(neapL__state *state, lua_State *from, neapL__task *first) {
     task = starter;
   }
   state->nesting--;
+  neapL__follow(state, outer_thread);
   state->loop->current = outer;
 }
 

@@ -343,12 +343,16 @@ static void push_traceback(lua_State *L, neapL__state *state, neapL__task *task,
   lua_concat(L, 3);
 }
 
-static void capture(lua_State *L, neapL__state *state, neapL__task *task) {
+/* The error at 1, with the traceback at `traceback`; 0: that of here. */
+static void capture(lua_State *L, neapL__state *state, neapL__task *task, int traceback) {
   neapL__failure *failure = new_failure(L, state);
   failure->depth = task->depth;
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, NEAPL__FAILURE_ERROR);
-  push_traceback(L, state, task, 1);
+  if (traceback)
+    lua_pushvalue(L, traceback);
+  else
+    push_traceback(L, state, task, 1);
   lua_setiuservalue(L, -2, NEAPL__FAILURE_TRACEBACK);
   if (!push_captures(L, state, task)) {
     task->has_captures = true;
@@ -371,9 +375,19 @@ int neapL__handle_error(lua_State *L) {
   if (push_captured(L, state, task, 1))
     ((neapL__failure *)lua_touserdata(L, -1))->depth = task->depth;
   else
-    capture(L, state, task);
+    capture(L, state, task, 0);
   lua_settop(L, 1);
   return 1;
+}
+
+/* core.raise(err, traceback): raises it with the traceback of where it came from */
+static int raise_traced(lua_State *L) {
+  neapL__state *state = neapL__state_here(L);
+  neapL__task *task = neapL__current(state);
+  lua_settop(L, 2);
+  if (task && task->co.thread == L && lua_isstring(L, 2)) capture(L, state, task, 2);
+  lua_settop(L, 1);
+  return lua_error(L);
 }
 
 /* Its owner hears of it no more; it goes to on_unobserved. */
@@ -443,5 +457,8 @@ void neapL__open_errors(lua_State *L, neapL__state *state) {
   lua_pop(L, 1);
 }
 
-const luaL_Reg neapL__error_functions[] = {
-    {"error", new_error}, {"is_cancel", is_cancel}, {NULL, NULL}};
+const luaL_Reg neapL__error_functions[] = {{"raise", raise_traced},
+
+                                           {"error", new_error},
+                                           {"is_cancel", is_cancel},
+                                           {NULL, NULL}};

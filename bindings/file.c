@@ -1,5 +1,6 @@
 #include "file.h"
 
+#include "buffer.h"
 #include "error.h"
 #include "fs.h"
 #include "options.h"
@@ -94,12 +95,18 @@ static void check_position_free(lua_State *L, const neap__file *file) {
                      "write_at and read_at");
 }
 
+static void take_bytes(lua_State *L, neap__file_op *self, int first, int last) {
+  self->bytes = neapL__share_bytes(L, first, last, &self->data, &self->size);
+  if (self->bytes) return;
+  self->data = neapL__copy_strings(L, self->job.op.task.loop, first, last, &self->size);
+}
+
 /* file:write(...) -> Task<bytes> */
 static void read_write(lua_State *L, neap__op *op) {
   neap__file_op *self = (neap__file_op *)op;
   int last = neapL__state_here(L)->arguments;
   check_position_free(L, neapL__check_file(L));
-  self->data = neapL__copy_strings(L, op->task.loop, 2, last, &self->size);
+  take_bytes(L, self, 2, last);
   use_file(L, op);
 }
 
@@ -114,7 +121,7 @@ static void read_write_at(lua_State *L, neap__op *op) {
   neap__file_op *self = use_file(L, op);
   int last = neapL__state_here(L)->arguments;
   self->position = check_position(L, 2);
-  self->data = neapL__copy_strings(L, op->task.loop, 3, last, &self->size);
+  take_bytes(L, self, 3, last);
 }
 
 /* file:read_at(position, n) -> Task<string | nil>: n bytes, less at the end; nil there */
@@ -125,6 +132,23 @@ static void read_read_at(lua_State *L, neap__op *op) {
   luaL_argcheck(L, size >= 0 && size <= MAX_READ, 3, "a number of bytes up to 2^30 expected");
   self->size = (size_t)size;
   self->flags = size == 0;
+}
+
+/* file:read_at_into(position, buffer, pos?, n?) -> Task<bytes | nil> */
+static void read_read_at_into(lua_State *L, neap__op *op) {
+  neap__file_op *self = use_file(L, op);
+  self->position = check_position(L, 2);
+  neapL__check_target(L, 3, &self->target, &self->size);
+  luaL_argcheck(L, self->size <= MAX_READ, 5, "at most 1073741824 bytes at a time");
+  self->flags = self->size == 0;
+}
+
+/* At the end there is nothing: nil. */
+static int push_size_or_nil(lua_State *L, neapL__state *state, int index) {
+  const neap__file_op *self = op_at(L, index);
+  if (self->size > 0 || self->flags) return push_size(L, state, index);
+  lua_pushnil(L);
+  return 1;
 }
 
 static int push_read_at(lua_State *L, neapL__state *state, int index) {
@@ -229,6 +253,7 @@ static const neapL__row rows[] = {
     {"write", &neap__file_write_kind, read_write, push_size, add_written},
     {"write_at", &neap__file_write_at_kind, read_write_at, push_size, add_written},
     {"read_at", &neap__file_read_at_kind, read_read_at, push_read_at, NULL},
+    {"read_at_into", &neap__file_read_at_into_kind, read_read_at_into, push_size_or_nil, NULL},
     {"truncate", &neap__file_truncate_kind, read_truncate, NULL, NULL},
     {"sync", &neap__file_sync_kind, read_sync, NULL, NULL},
     {"stat", &neap__file_stat_kind, read_stat, push_stat, NULL},

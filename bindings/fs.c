@@ -2,6 +2,7 @@
 
 #include "../core/ops/file.h"
 #include "../core/ops/fs.h"
+#include "buffer.h"
 #include "file.h"
 #include "options.h"
 
@@ -45,11 +46,12 @@ static int option_follow(lua_State *L, int index) {
 static void read_data(lua_State *L, neap__op *op) {
   neap__fs *fs = fs_of(op);
   read_path(L, op);
-  luaL_checkstring(L, 2);
+  neapL__check_bytes(L, 2, &fs->size);
   neapL__has_options(L, 3);
   fs->mode = neapL__option_file_mode(L, 3, "mode", FILE_MODE);
   fs->flags |= option_flag(L, 3, "sync", false, NEAP__FS_SYNC);
-  fs->data = neapL__copy(L, op->task.loop, lua_tolstring(L, 2, &fs->size), lua_rawlen(L, 2));
+  fs->bytes = neapL__share_bytes(L, 2, 2, &fs->data, &fs->size);
+  if (!fs->bytes) fs->data = neapL__copy_strings(L, op->task.loop, 2, 2, &fs->size);
 }
 
 /* neap.fs.write_file(path, data, {mode =, atomic =, sync =}?) -> Task */

@@ -3,6 +3,7 @@
 #include "../core/ops/connect.h"
 #include "../core/ops/listen.h"
 #include "conn.h"
+#include "filter.h"
 #include "options.h"
 
 #include <string.h>
@@ -63,6 +64,7 @@ static void read_connect(lua_State *L, neap__op *op) {
   read_local(L, self, options);
   self->has_nagle = !neapL__option_boolean(L, options, "nodelay", true);
   self->keepalive = (unsigned)neapL__option_integer(L, options, "keepalive", 0, MAX_KEEPALIVE, 0);
+  self->maker = neapL__option_tls(L, options, "connect", self->endpoint.host, self->endpoint.port);
 }
 
 static int push_connected(lua_State *L, neapL__state *state, int index) {
@@ -80,6 +82,7 @@ static void read_listen(lua_State *L, neap__op *op) {
   self->reuses_port = neapL__option_boolean(L, options, "reuse_port", false);
   self->is_ipv6_only = neapL__option_boolean(L, options, "ipv6_only", false);
   self->replaces = neapL__option_boolean(L, options, "unlink", false);
+  self->maker = neapL__option_tls(L, options, "listen", self->endpoint.host, self->endpoint.port);
 }
 
 static int push_server(lua_State *L, neapL__state *state, int index) {

@@ -3,6 +3,7 @@
 #include "../core/ops/blocked.h"
 #include "../core/ops/pause.h"
 #include "../core/ops/sleep.h"
+#include "buffer.h"
 #include "coroutine.h"
 #include "error.h"
 #include "watch.h"
@@ -22,15 +23,18 @@ double neapL__check_seconds(lua_State *L, int index) {
   return neapL__check_duration_value(L, index, luaL_checknumber(L, index));
 }
 
-char *neapL__copy(lua_State *L, neap_loop *loop, const char *data, size_t size) {
-  char *copy = neap__memory_resize(&loop->memory, NULL, size + 1);
-  if (!copy) {
+/* With a NUL behind it. */
+static char *allocate(lua_State *L, neap_loop *loop, size_t size) {
+  char *memory = neap__memory_resize(&loop->memory, NULL, size + 1);
+  if (memory)
+    memory[size] = '\0';
+  else
     neapL__raise_memory(L);
-    return NULL;
-  }
-  memcpy(copy, data, size);
-  copy[size] = '\0';
-  return copy;
+  return memory;
+}
+
+char *neapL__copy(lua_State *L, neap_loop *loop, const char *data, size_t size) {
+  return memcpy(allocate(L, loop, size), data, size);
 }
 
 char *neapL__copy_path(lua_State *L, neap_loop *loop, int index) {
@@ -40,25 +44,25 @@ char *neapL__copy_path(lua_State *L, neap_loop *loop, int index) {
   return neapL__copy(L, loop, path, size);
 }
 
-/* Joins the strings from `first` to `last`, as an operation's own memory. */
+/* First the numbers become strings, which may run finalizers; from then on all of it stays as it is. */
 char *neapL__copy_strings(lua_State *L, neap_loop *loop, int first, int last, size_t *size) {
-  luaL_Buffer buffer;
-  for (int i = first; i <= last; i++) luaL_checkstring(L, i);
-  if (first == last) {
-    const char *data = lua_tolstring(L, first, size);
-    return neapL__copy(L, loop, data, *size);
-  }
-  luaL_buffinit(L, &buffer);
+  size_t part, sum = 0, done = 0;
+  for (int i = first; i <= last; i++) neapL__check_bytes(L, i, &part);
   for (int i = first; i <= last; i++) {
-    lua_pushvalue(L, i);
-    luaL_addvalue(&buffer);
+    neapL__check_bytes(L, i, &part);
+    sum += part;
   }
-  luaL_pushresult(&buffer);
-  const char *data = lua_tolstring(L, -1, size);
-  return neapL__copy(L, loop, data, *size);
+  char *copy = allocate(L, loop, sum);
+  for (int i = first; i <= last; i++) {
+    const char *data = neapL__check_bytes(L, i, &part);
+    memcpy(copy + done, data, part);
+    done += part;
+  }
+  *size = sum;
+  return copy;
 }
 
-enum { MAX_OPTIONAL = 4 };
+enum { MAX_OPTIONAL = 5 };
 
 /* ---- Rows ---------------------------------------------------------------------------------- */
 

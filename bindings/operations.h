@@ -45,7 +45,8 @@ double neapL__check_duration_value(lua_State *L, int index, double seconds);
 /* Copies memory for an operation, with a NUL behind it; raises when there is none. */
 char *neapL__copy(lua_State *L, neap_loop *loop, const char *data, size_t size);
 
-/* The strings and numbers at `first` to `last`, copied one after the other; raises argument errors. */
+/* The strings, numbers and Buffers at `first` to `last`, copied one after the other; raises argument
+ * errors. */
 char *neapL__copy_strings(lua_State *L, neap_loop *loop, int first, int last, size_t *size);
 
 /* A string argument without NUL bytes, copied. */

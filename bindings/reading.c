@@ -2,6 +2,7 @@
 
 #include "../core/ops/file.h"
 #include "../core/ops/stream.h"
+#include "buffer.h"
 #include "conn.h"
 #include "file.h"
 
@@ -78,6 +79,13 @@ static void read_exactly(lua_State *L, neap__op *op) {
   use_reader(L, op, NEAP__READ_EXACTLY)->size = size;
 }
 
+/* :read_into(buffer, pos?, n?) -> Task<bytes | nil>: what there is; nil at the end */
+static void read_into(lua_State *L, neap__op *op) {
+  neap__read *self = (neap__read *)op;
+  neapL__check_target(L, 2, &self->target, &self->size);
+  use_reader(L, op, NEAP__READ_SOME);
+}
+
 static void set_delimiter(lua_State *L, neap__read *self, const char *delimiter, size_t size) {
   self->delimiter = neapL__copy(L, self->op.task.loop, delimiter, size);
   self->delimiter_size = size;
@@ -139,7 +147,17 @@ static bool add_partial(lua_State *L, neap__op *op) {
   return true;
 }
 
-enum { READ, READ_EXACTLY, READ_UNTIL, READ_LINE, READ_ALL };
+static int push_size_or_nil(lua_State *L, neapL__state *state, int index) {
+  const neap__read *self = read_at(L, index);
+  (void)state;
+  if (self->is_end)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, (lua_Integer)self->length);
+  return 1;
+}
+
+enum { READ, READ_EXACTLY, READ_UNTIL, READ_LINE, READ_ALL, READ_INTO };
 
 static const neapL__row reading_rows[] = {
     [READ] = {"read", &neap__read_kind, read_some, push_or_nil, NULL},
@@ -148,6 +166,7 @@ static const neapL__row reading_rows[] = {
     [READ_UNTIL] = {"read_until", &neap__read_until_kind, read_until, push_or_nil, add_partial},
     [READ_LINE] = {"read_line", &neap__read_line_kind, read_line, push_or_nil, NULL},
     [READ_ALL] = {"read_all", &neap__read_all_kind, read_all, push_string, NULL},
+    [READ_INTO] = {"read_into", &neap__read_into_kind, read_into, push_size_or_nil, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -13,7 +13,7 @@ typedef struct neapL__readable {
 
 extern const char neapL__readable_key; /* its address is the key, a light userdata */
 
-/* Makes the class of an object that is read: read, read_exactly, read_until, read_line, read_all, lines,
+/* Makes the class of an object that is read: read, read_exactly, read_until, read_line, read_all, read_into, lines,
  * and `for chunk in object do`; with its own methods and rows. [-0, +0, m] */
 void neapL__reading_class(lua_State *L, neapL__meta *meta, const char *name,
                           const luaL_Reg *metamethods, const luaL_Reg *methods,

@@ -2,6 +2,7 @@
 
 #include "../core/cancel.h"
 #include "../core/ops/interrupt.h"
+#include "await.h"
 #include "clock.h"
 #include "coroutine.h"
 #include "describe.h"
@@ -117,10 +118,16 @@ static int end_background(lua_State *L, neapL__state *state, double grace) {
   return 0;
 }
 
+/* The first one at the root that was not cancelled: work on another thread goes on when it was. */
+static neap_task *first_operation(const neap_loop *loop) {
+  neap__node *first = neap__node_first_child(&loop->root.node), *node = first;
+  while (node && node->is_requested) node = node->next == first ? NULL : node->next;
+  return node ? neap__node_task(node) : NULL;
+}
+
 /* Operations that nobody waits for any more (99). */
 static void drop_operations(neap_loop *loop) {
-  for (neap__node *node; (node = neap__node_first_child(&loop->root.node));)
-    neap_task_cancel(neap__node_task(node));
+  for (neap_task *task; (task = first_operation(loop));) neap_task_cancel(task);
 }
 
 /* ---- neap.run ------------------------------------------------------------------------------ */
@@ -159,8 +166,9 @@ static int run_protected(lua_State *L) {
   neapL__start_task(L, state, 3, 4, where);
   lua_replace(L, 3);
   lua_settop(L, 3);
-  const neap_task *main = ((neapL__handle *)lua_touserdata(L, 3))->task;
+  neap_task *main = ((neapL__handle *)lua_touserdata(L, 3))->task;
   bool had_failed = false;
+  state->main = main;
   lua_pushnil(L); /* [3] the main Task, [4] EDEADLOCK or nil */
   if (!pump(state, main, is_run_over)) {
     had_failed = main->status == NEAP_FAILED;
@@ -186,6 +194,7 @@ static void begin(lua_State *L, neapL__state *state, const run_options *options)
 }
 
 static void finish(lua_State *L, neapL__state *state) {
+  state->main = NULL;
   neapL__forget_cancelled(L, state, &state->loop->root.node);
   state->loop->root.node.is_requested = false;
   neap__node_changed(&state->loop->root.node);
@@ -247,6 +256,7 @@ static int run(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
   run_options options = {NULL, default_grace, neapL__debug_default()};
   neapL__check_open(L, state);
+  neapL__check_loop(L, state, "run");
   if (state->is_running)
     return neapL__misuse(L,
                          "neap.run inside a running loop; start a task with neap.start, or await");
@@ -323,6 +333,7 @@ int neapL__task_wait(lua_State *L) {
   neapL__handle *handle = neapL__check_handle(L, 1);
   double seconds = lua_isnoneornil(L, 2) ? HUGE_VAL : neapL__check_seconds(L, 2);
   neapL__check_open(L, state);
+  neapL__check_loop(L, state, "wait");
   if (state->loop->current) return neapL__misuse(L, "wait inside a task: use await");
   if (state->is_running)
     return neapL__misuse(L, "wait inside a running loop: it would stop it; use on_done, or a task");

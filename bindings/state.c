@@ -1,8 +1,10 @@
 #include "state.h"
 
+#include "buffer.h"
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
+#include "counters.h"
 #include "each.h"
 #include "error.h"
 #include "faults.h"
@@ -16,11 +18,14 @@
 #include "standard.h"
 #include "stream.h"
 #include "task.h"
+#include "thread_channel.h"
 #include "token.h"
+#include "transfer.h"
 #include "udp.h"
 #include "waiter.h"
 #include "watch.h"
 #include "watcher.h"
+#include "worker.h"
 
 static const char registry_key = 'k';
 
@@ -178,7 +183,9 @@ static int close_state(lua_State *L) {
   neapL__end_faults(L); /* or the allocator would be gone before the last block */
   neapL__close_all(L, state);
   neapL__report_all(L, state);
+  neapL__close_transfer(state);
   neap_loop_close(state->loop);
+  neapL__close_workers(state);
   state->is_closed = true;
   return 0;
 }
@@ -208,6 +215,8 @@ static void open_tables(lua_State *L, neapL__state *state) {
   weak_table(L, &state->registrations_ref, "v");
   weak_table(L, &state->names_ref, "k");
   weak_table(L, &state->watches_ref, "k");
+  weak_table(L, &state->functions_ref, "k");
+  new_table(L, &state->classes_ref);
   state->aux = state->runner = lua_newthread(L);
   luaL_ref(L, LUA_REGISTRYINDEX);
   state->on_unobserved_ref = state->on_warning_ref = LUA_NOREF;
@@ -237,6 +246,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watches(L, state);
   neapL__open_queues(L, state);
   neapL__open_channels(L, state);
+  neapL__open_thread_channels(L, state);
   neapL__open_tokens(L, state);
   neapL__open_each(L, state);
   neapL__open_streams(L, state);
@@ -248,6 +258,10 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_watchers(L, state);
   neapL__open_processes(L, state);
   neapL__open_terminals(L, state);
+  neapL__open_buffers(L, state);
+  neapL__open_transfer(L, state);
+  neapL__open_workers(L, state);
+  neapL__open_counters(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->loop->hooks = (neap__hooks){state, on_settled, on_released};

@@ -30,8 +30,9 @@ typedef struct neapL__coroutine {
 } neapL__coroutine;
 
 enum {
-  NEAPL__POOL = 1024,  /* idle coroutines that are kept: some 1 MB */
-  NEAPL__SPARES = 1024 /* idle handles of operations that are kept: some 80 KB */
+  NEAPL__POOL = 1024,   /* idle coroutines that are kept: some 1 MB */
+  NEAPL__SPARES = 1024, /* idle handles of operations that are kept: some 80 KB */
+  NEAPL__CODES = 256    /* functions whose code is kept, on each side of a transfer */
 };
 
 /* A metatable: its reference, and its identity for fast checks. */
@@ -51,7 +52,9 @@ struct neapL__state {
   neapL__meta scope_meta, token_meta, canceller_meta, registration_meta, queue_meta, channel_meta;
   neapL__meta item_meta, stream_meta, each_meta, watch_meta;
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
-  neapL__meta tty_meta;
+  neapL__meta counters_meta, tty_meta, pool_meta, code_meta, message_meta;
+  neapL__meta buffer_meta;
+  neapL__meta thread_channel_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];
@@ -69,6 +72,10 @@ struct neapL__state {
   int names_ref;         /* Task -> name, weak */
   int watches_ref;       /* Task -> its watch, weak (NEAP_DEBUG) */
   int on_unobserved_ref, on_warning_ref;
+  int functions_ref; /* Lua function -> the box of its code, weak */
+  int lent_ref;      /* functions that have come back, by the place of their code */
+  int makers_ref;    /* number of variables -> makes functions with so many */
+  int classes_ref;   /* of tables that cross: metatable -> {module, before}, module -> metatable */
   uint32_t spares;
   int streak;       /* of streak_of */
   int result_depth; /* combined tasks whose results are being made */
@@ -83,8 +90,19 @@ struct neapL__state {
   neapL__task *start_request;   /* a child that its starter yielded for */
   const neapL__task *streak_of; /* who awaits without waiting, and how often in a row */
   struct wait_call *wait_call;  /* task:wait, while it pumps */
-  uint64_t grace_end;           /* of the shutdown, in nanoseconds of real time */
-  uint32_t first_lost_pin;      /* the first error lost at the root of this run */
+  neap_task *main;              /* the main task of the run; NULL: none */
+  lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
+  struct neapL__interruption *interruption; /* in a worker: of its jobs */
+  struct neapL__origin *origin;             /* what workers begin with; NULL: not needed yet */
+  const char *path, *cpath;                 /* of the origin: strings that the registry keeps */
+  int package_ref;                          /* 0: not needed yet */
+  uint64_t grace_end;                       /* of the shutdown, in nanoseconds of real time */
+  uint32_t first_lost_pin;                  /* the first error lost at the root of this run */
+
+  struct neapL__code *known_code[NEAPL__CODES]; /* of functions that were sent */
+  struct neapL__code *lent_code[NEAPL__CODES];  /* of functions that have come back */
+  struct neapL__scratch *scratch; /* of the next message that is written; NULL: none */
+  uint8_t code_turn;              /* which of the places for a code is given up next */
 
   bool is_reporting; /* the reporter is queued */
   bool is_running;   /* run or wait pumps the loop */
@@ -92,6 +110,7 @@ struct neapL__state {
   bool is_closed;    /* the loop is gone */
   bool has_printed;  /* the default on_unobserved has been called */
   bool is_debugging; /* warn of tasks that nobody awaits */
+  bool is_loopless;  /* a job runs here, without a loop: nothing can be awaited */
 };
 
 /* The state of L; NULL before luaopen. [-0, +0, -] */

@@ -107,6 +107,7 @@ static int push_operation_results(lua_State *L, neapL__state *state, int index) 
   int n = handle->row->push(L, state, index);
   state->result_depth--;
   while (lua_gettop(L) > base + n) lua_remove(L, base + 1); /* what it worked with */
+  luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
   for (int i = 0; i < n; i++) lua_pushvalue(L, -n);
   neapL__set_results(L, index, handle->task, n);
   return n;

@@ -18,6 +18,9 @@ typedef struct neapL__message {
   uint32_t shared_count, shared_capacity;
   uint32_t objects; /* tables, functions, ... : what has a number in the data */
   int count;        /* of values */
+  bool is_repeated; /* set before it is written: it will be copied, so no userdata is written */
+  bool lends;       /* the first value is a function that the message has no other reference to */
+  struct neapL__scratch *scratch; /* only while it is written */
 } neapL__message;
 
 /* Writes the values from index `first` to `last`. True: done. False: one cannot cross, and a string that
@@ -27,12 +30,23 @@ typedef struct neapL__message {
 bool neapL__message_write(lua_State *L, neapL__state *state, neapL__message *message, int first,
                           int last, const char *what, int number);
 
-/* Pushes the values; returns how many. The message is empty then. Raises when out of memory, or when a
- * module that is needed for a value cannot be loaded. [-0, +n, m] */
-int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message);
+/* Pushes the values; returns how many. `environment`: the index of the table that _ENV becomes, 0: the
+ * globals. The message is empty then. Raises when out of memory, or when a module that is needed for a
+ * value cannot be loaded; the message accepts deinit then. [-0, +n, m] */
+int neapL__message_read(lua_State *L, neapL__state *state, neapL__message *message,
+                        int environment);
+
+/* Makes the empty message `copy` another one of `message`, which was written with is_repeated; false: not
+ * enough memory. Any number of threads may copy a message at once. */
+bool neapL__message_copy(neapL__state *state, const neapL__message *message, neapL__message *copy);
 
 /* Frees it, with what nobody has read. Thread: any. */
 void neapL__message_deinit(neapL__message *message);
+
+/* The function at `index` was the first value of a message, has returned or failed, and nobody has it any
+ * more: it may serve the next message with the same code, with upvalues of its own. Calling this is up to the
+ * reader, and spares it loading the code again. [-0, +0, m] */
+void neapL__function_return(lua_State *L, neapL__state *state, int index);
 
 /* A class of userdata that may cross: what is behind its objects is shared, not copied. In the metatable
  * under neapL__crossing_key. */
@@ -43,7 +57,7 @@ typedef struct neapL__crossing {
   void *(*take)(lua_State *L, int index);
   /* The message with the reference is complete: the object has left. NULL: it stays. [-0, +0, -] */
   void (*leave)(lua_State *L, int index);
-  /* Pushes an object of this state and gives it the reference; raises, when out of memory, before it
+  /* Pushes a userdata of this state and gives it the reference; raises, when out of memory, before it
    * has taken it over. [-0, +1, m] */
   void (*arrive)(lua_State *L, neapL__state *state, void *shared);
   /* Drops a reference that was not given to an object. Thread: any. */
@@ -59,5 +73,8 @@ void neapL__set_crossing(lua_State *L, const neapL__crossing *crossing);
  * tables with this metatable cross as what before(object) returns, a table, and get the metatable again in
  * the other state, where `module` is required for it. */
 extern const luaL_Reg neapL__transfer_functions[];
+
+void neapL__open_transfer(lua_State *L, neapL__state *state);
+void neapL__close_transfer(neapL__state *state);
 
 #endif

@@ -1,6 +1,7 @@
 #include "udp.h"
 
 #include "../core/ops/udp.h"
+#include "buffer.h"
 #include "error.h"
 #include "object.h"
 #include "options.h"
@@ -70,12 +71,14 @@ static void read_connect(lua_State *L, neap__op *op) {
   use_udp(L, op);
 }
 
-/* udp:send(data, host?, port?) -> Task<bytes>. The bytes are Lua's as long as they are an argument. */
+/* udp:send(data, host?, port?) -> Task<bytes>. The bytes stay where they are as long as they are an argument
+ * and Lua does not run: they are looked up last. */
 static void read_send(lua_State *L, neap__op *op) {
   neap__udp_op *self = (neap__udp_op *)op;
   check_udp(L);
-  self->data = luaL_checklstring(L, 2, &self->size);
+  neapL__check_bytes(L, 2, &self->size);
   if (!lua_isnil(L, 3) || !lua_isnil(L, 4)) read_address(L, self, 3);
+  self->data = neapL__check_bytes(L, 2, &self->size);
   use_udp(L, op);
 }
 

@@ -4,6 +4,7 @@
 #include "combine.h"
 #include "ops/blocked.h"
 #include "ops/pause.h"
+#include "ops/work.h"
 #include "token.h"
 
 #include <assert.h>
@@ -123,20 +124,23 @@ static void poll_now(neap_loop *loop) {
 }
 
 /* How long what is on its way gets before a virtual clock jumps, in milliseconds of real time: jobs
- * of the thread pool end by themselves, unless they block for ever; what was sent to a socket of this
- * machine is there almost at once. */
-enum { PATIENCE_WITH_JOBS = 100, PATIENCE_WITH_SOCKETS = 2 };
+ * of the thread pool end by themselves, unless they block for ever, and so does what another thread
+ * computes before it posts; what was sent to a socket of this machine is there almost at once. */
+enum { PATIENCE_WITH_THREADS = 100, PATIENCE_WITH_SOCKETS = 2 };
 
 /* Waits for events; true if one has come before the patience was over. */
 static bool poll_patiently(neap_loop *loop) {
-  uint64_t patience = loop->jobs > 0 ? PATIENCE_WITH_JOBS : PATIENCE_WITH_SOCKETS;
+  bool has_threads = loop->jobs > 0 || loop->holds > 0;
+  uint64_t patience = has_threads ? PATIENCE_WITH_THREADS : PATIENCE_WITH_SOCKETS;
   uint64_t begin = uv_hrtime();
+  size_t arrivals = loop->arrivals;
   uv_update_time(loop->uv);
   uv_timer_start(&loop->alarm, on_alarm, patience, 0);
   loop->alarm_deadline = -1;
   uv_run(loop->uv, UV_RUN_ONCE);
   uv_timer_stop(&loop->alarm);
-  return loop->ready.head || (uv_hrtime() - begin) / 1000000 < patience;
+  if (loop->ready.head || loop->arrivals != arrivals) return true;
+  return (uv_hrtime() - begin) / 1000000 < patience;
 }
 
 /* A virtual clock moves only when there is nothing else to wait for. */
@@ -241,6 +245,7 @@ int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
   neap__list_init(&loop->dead);
   neap__list_init(&loop->resources);
   neap__list_init(&loop->watchers);
+  neap__list_init(&loop->works);
   neap__scope_open(&loop->root, loop, NULL, false);
   loop->anchors = 1;
   int code = init_uv(loop, options->uv);
@@ -334,6 +339,8 @@ static void check_invariants(const neap_loop *loop) {
 void neap_loop_close(neap_loop *loop) {
   check_invariants(loop);
   loop->is_closing = true;
+  neap__work_end_all(loop);
+  neap_pool_unref(loop->pool);
   neap__inbox_close(&loop->inbox);
   drop_all(loop);
   close_resources(loop);

@@ -39,6 +39,8 @@ struct neap_loop {
   neap__list dead;        /* combined tasks without references; freed flat */
   neap__list resources;
   neap__list watchers; /* operations that wait until nothing is ready */
+  neap__list works;    /* operations with work on other threads */
+  neap_pool *pool;     /* for work that names none; NULL: not made yet */
   neap__inbox inbox;
   neap__hooks hooks;
   char *read_buffer; /* where sockets are read into; made when first needed */
@@ -49,6 +51,7 @@ struct neap_loop {
   size_t jobs;       /* operations in the thread pool: they end by themselves */
   size_t scopes;     /* open explicit scopes */
   size_t holds;
+  size_t arrivals;        /* of bytes that filters were given: progress that makes no task ready */
   uint64_t memory_device; /* the last file system seen whose files are memory; 0: none */
   size_t spot_cost; /* of the files that were read on this thread since the last look at I/O */
   uv_timer_t alarm; /* wakes libuv for the next deadline; holds a reference only while armed */

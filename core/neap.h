@@ -5,7 +5,7 @@
  *
  * A *loop* (neap_loop) drives everything: it keeps the queue of tasks that are ready to run, the
  * deadlines, and a libuv loop, its own or one of the host's. All state hangs from the loop, there
- * are no globals, and two loops never meet.
+ * are no globals, and two loops never meet, but through a channel (neap_channel).
  *
  * A *task* (neap_task) is work that ends once: done, failed or cancelled. It either has a body, a
  * step function that neap calls again whenever what it awaits has ended, or it is an *operation*,
@@ -16,7 +16,7 @@
  * cancelling it cancels them. Cancellation flows down the tree of scopes and tasks.
  *
  * Conventions, unless a declaration says otherwise:
- *   - Thread: everything is called on the loop's thread. The one exception is neap_loop_post.
+ *   - Thread: everything is called on the loop's thread. The exceptions say so.
  *   - Errors: an int result is 0 or a negative code (libuv's, or one of NEAP_E...).
  *   - Ownership: arguments are borrowed for the call, returned pointers are borrowed.
  *   - Time: seconds, as double.
@@ -49,6 +49,10 @@ typedef struct neap_scope neap_scope;
 typedef struct neap_clock neap_clock;
 typedef struct neap_queue neap_queue;
 typedef struct neap_token neap_token;
+typedef struct neap_channel neap_channel;
+typedef struct neap_port neap_port;
+typedef struct neap_pool neap_pool;
+typedef struct neap_work neap_work;
 
 /* ---- Errors -------------------------------------------------------------------------------- */
 
@@ -61,7 +65,7 @@ typedef struct neap_token neap_token;
   X(EDEPTH, -5005, "nested too deeply")                                                            \
   X(ETOOLARGE, -5006, "it is longer than allowed")                                                 \
   X(ERESOLVE, -5007, "the name could not be resolved")                                             \
-  X(ETLS, -5008, "no secure connection came about")                                                \
+  X(ETLS, -5008, "the TLS connection failed")                                                      \
   X(EHTTP, -5009, "the response says that the request has failed")
 
 enum neap_error_code {
@@ -91,8 +95,9 @@ NEAP_API const char *neap_error_message(int code);
 /* ---- Loop ---------------------------------------------------------------------------------- */
 
 /* Allocates (ptr NULL), resizes, or frees (size 0), as realloc does; NULL when it cannot.
- * Thread: the loop's; also the one that calls neap_loop_post, and the thread pool's for what file
- * operations read. */
+ * Thread: the loop's; also the one that calls neap_loop_post, and that of libuv's pool for what file
+ * operations read. Pools of threads, work and what crosses threads have memory of their own, from malloc,
+ * for they may outlive the loop. */
 typedef void *(*neap_allocator)(void *data, void *ptr, size_t size);
 
 /* A source of time. `now` gives seconds that never go back. `idle`, if there is one, is called when
@@ -341,6 +346,142 @@ NEAP_API int neap_queue_wait(neap_queue *queue, neap_task **task);
 /* Ends the first wait: its task is done, with `value` as its neap_task_value. False: nobody waits,
  * and nothing was handed over. Runs no task. */
 NEAP_API bool neap_queue_wake(neap_queue *queue, void *value);
+
+/* ---- Shared bytes --------------------------------------------------------------------------- */
+
+/* A block of bytes that crosses threads without being copied. Its references are counted: any thread
+ * may take and drop them, and the last one frees it. Whoever has the only reference may write into it;
+ * what others have a reference to does not change any more. Thread: any, for all of these. */
+typedef struct neap_bytes neap_bytes;
+
+/* A block of `size` bytes, zeroed; with a copy of `data`; or around memory of somebody else, which is
+ * given to `release` (may be NULL) in the end, on the thread that drops the last reference. UV_ENOMEM:
+ * then `release` is not called. Owner: the caller has one reference. */
+NEAP_API int neap_bytes_new(size_t size, neap_bytes **bytes);
+NEAP_API int neap_bytes_copy(const void *data, size_t size, neap_bytes **bytes);
+NEAP_API int neap_bytes_wrap(char *data, size_t size,
+                             void (*release)(void *user, char *data, size_t size), void *user,
+                             neap_bytes **bytes);
+
+NEAP_API neap_bytes *neap_bytes_ref(neap_bytes *bytes);
+NEAP_API void neap_bytes_unref(neap_bytes *bytes);
+
+/* Where they are, for as long as the caller has a reference. */
+NEAP_API char *neap_bytes_data(const neap_bytes *bytes);
+NEAP_API size_t neap_bytes_size(const neap_bytes *bytes);
+
+/* ---- Channels between threads --------------------------------------------------------------- */
+
+/* A channel hands items from loop to loop, each on a thread of its own, in the order in which they were
+ * sent; senders and receivers that wait are served in the order in which they came. An item is a
+ * pointer, not NULL, which belongs to one after the other: the sender, the channel, the receiver.
+ *
+ * A loop waits on a channel through a port. While tasks wait there, and somebody else has a reference to
+ * the channel, the loop is held: another thread may wake it. Where nobody else has one, nobody will,
+ * which is a deadlock as usual. */
+
+typedef struct neap_channel_options {
+  size_t
+      capacity; /* items that are buffered; 0: a send ends when its item is received; SIZE_MAX: any */
+  void (*release)(void *item); /* frees what was not received. Thread: any */
+  neap_allocator allocator;    /* NULL: realloc and free. Outlives the channel. Thread: any */
+  void *allocator_data;
+} neap_channel_options;
+
+/* Owner: the caller has one reference. UV_ENOMEM. Thread: any. */
+NEAP_API int neap_channel_new(const neap_channel_options *options, neap_channel **channel);
+
+/* Thread: any. The last one to let go frees the channel with what is in it. */
+NEAP_API neap_channel *neap_channel_ref(neap_channel *channel);
+NEAP_API void neap_channel_unref(neap_channel *channel);
+
+/* What does not wait. Thread: any. Takes the item over if it returns 0; UV_EAGAIN where a send would
+ * wait, NEAP_ECLOSED, UV_ENOMEM. */
+NEAP_API int neap_channel_try_send(neap_channel *channel, void *item);
+/* Gives an item away; UV_EAGAIN: there is none, NEAP_ECLOSED: there is none and will be none.
+ * Thread: any. */
+NEAP_API int neap_channel_try_recv(neap_channel *channel, void **item);
+
+/* Closes it: what is buffered can still be received, what waits to be sent fails with NEAP_ECLOSED.
+ * `reason` (NULL: none), which is taken over and freed as an item is, says why; receivers then fail with
+ * NEAP_ECLOSED at the end. False: it was closed before, and the reason is still the caller's. Thread: any. */
+NEAP_API bool neap_channel_close(neap_channel *channel, void *reason);
+/* Thread: any. */
+NEAP_API bool neap_channel_is_closed(neap_channel *channel);
+/* Why it was closed; NULL: for no reason, or it is open. Borrowed until the last unref. Thread: any. */
+NEAP_API void *neap_channel_reason(neap_channel *channel);
+
+/* Whether neap_channel_try_send would take an item now: 0, UV_EAGAIN, NEAP_ECLOSED. Thread: any. */
+NEAP_API int neap_channel_room(neap_channel *channel);
+
+/* How many items are buffered, and how many can be. Thread: any. */
+NEAP_API size_t neap_channel_count(neap_channel *channel);
+NEAP_API size_t neap_channel_capacity(const neap_channel *channel);
+
+/* The port of a loop, always the same one as long as it is open. It has a reference to the channel.
+ * Owner: the caller has one reference to the port. UV_ENOMEM. */
+NEAP_API int neap_port_open(neap_loop *loop, neap_channel *channel, neap_port **port);
+NEAP_API neap_port *neap_port_ref(neap_port *port);
+/* What waits goes on without its holder. */
+NEAP_API void neap_port_unref(neap_port *port);
+NEAP_API neap_channel *neap_port_channel(const neap_port *port);
+
+/* A task that is done when the item is in the channel or with a receiver. NEAP_ECLOSED, UV_ENOMEM. Takes
+ * the item over if it returns 0; one that is not sent is freed. Owner: the caller has one reference. */
+NEAP_API int neap_port_send(neap_port *port, void *item, neap_task **task);
+
+/* A task that is done when it has an item, its neap_task_value, or NULL at the end. Cancelled, it has
+ * taken nothing; one that has got its item when the cancellation comes is done. Owner: the caller has
+ * one reference. UV_ENOMEM. */
+NEAP_API int neap_port_recv(neap_port *port, neap_task **task);
+/* Gives the item of neap_port_recv's task away, the first time; NULL: there is none. What nobody takes is
+ * freed with the task. */
+NEAP_API void *neap_port_take(neap_task *task);
+
+/* ---- Work on other threads ----------------------------------------------------------------- */
+
+/* A pool of threads, for work that keeps a processor busy or that blocks. They start when there is work for
+ * them and end with the pool. All signals are blocked in them. */
+
+/* `threads` at most, 0: as many as there are processors. UV_ENOMEM. Owner: the caller has one reference.
+ * Thread: any. */
+NEAP_API int neap_pool_new(size_t threads, neap_pool **pool);
+/* How many threads it has at most. Thread: any. */
+NEAP_API size_t neap_pool_size(const neap_pool *pool);
+/* Thread: any. With the last reference, each piece of work holds one, the threads end; this waits for
+ * them, unless it is one of them. NULL is allowed. */
+NEAP_API neap_pool *neap_pool_ref(neap_pool *pool);
+NEAP_API void neap_pool_unref(neap_pool *pool);
+
+/* A kind of work: a function that runs on a thread of a pool, with data that it alone touches until its task
+ * has ended. */
+typedef struct neap_work_kind {
+  const char *name;
+  /* Thread: one of the pool's. 0, or a negative code, with which its task fails; UV_ECANCELED after a
+   * cancellation makes it "cancelled". It may end well in spite of one. */
+  int (*run)(neap_work *work, void *data);
+  /* A cancellation has come while it runs: makes `run` end soon. Thread: the loop's, at the same time as
+   * `run`. Must not block, nor call neap. NULL: `run` looks at neap_work_is_cancelled. */
+  void (*interrupt)(neap_work *work, void *data);
+  /* Frees the data: its task has no references any more, or, if it was abandoned, `run` has returned. Thread:
+   * the loop's or, if it was abandoned, the pool's. May be NULL. */
+  void (*release)(void *data);
+  /* A cancelled task ends at once; `run` runs on, for nobody. Without it the task ends when `run` has
+   * returned, and closing the loop waits for that. */
+  bool is_abandonable;
+} neap_work_kind;
+
+/* Starts work in `pool` (NULL: the loop's own, with a thread for each processor); what waits for a thread
+ * starts first come, first served. Cancelled before that, it never runs. The task's value is `data`, which
+ * is taken over if this returns 0. UV_ENOMEM. Owner: the caller has one reference to the task. */
+NEAP_API int neap_work_start(neap_loop *loop, neap_pool *pool, const neap_work_kind *kind,
+                             void *data, neap_task **task);
+
+/* Whether `run` should give up. Thread: any. */
+NEAP_API bool neap_work_is_cancelled(const neap_work *work);
+
+/* From `run`: what its task fails with, if `run` returns error->code. Strings are static or in the data. */
+NEAP_API void neap_work_fail(neap_work *work, const neap_error *error);
 
 /* ---- Operations ---------------------------------------------------------------------------- */
 

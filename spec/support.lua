@@ -69,8 +69,8 @@ function M.turn_counter()
   return counter
 end
 
---- Asserts that a sixteenfold cost for a fourfold size is not what cost(n) -> seconds shows, the best of
---- as many measurements as a busy machine needs.
+--- Asserts that a sixteenfold cost for a fourfold size is not what cost(n) -> seconds shows, the
+--- best of as many measurements as a busy machine needs.
 function M.is_linear(cost, n)
   local small, large, is_linear = math.huge, math.huge, false
   for _ = 1, 10 do

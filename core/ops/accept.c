@@ -59,12 +59,18 @@ static int open_stream(neap__accept *self, int fd) {
   return code;
 }
 
+static int begin_filter(const neap__accept *self) {
+  neap__filter_maker *maker = self->server->maker;
+  return maker ? maker->attach(maker, self->stream) : 0;
+}
+
 /* False: there is no connection now. */
 static bool try_accept(neap__accept *self) {
   int fd = take_connection(self->server->fd);
   if (fd == UV_EAGAIN) return false;
   int code = fd < 0 ? fd : open_stream(self, fd);
   if (code && fd >= 0) close(fd);
+  if (!code) code = begin_filter(self);
   if (code) neap__op_fail(&self->op, "accept", code);
   end_accept(self, code);
   return true;
@@ -105,7 +111,9 @@ static void on_closing(neap__stream *stream) {
 }
 
 static void release_server(neap__stream *stream) {
-  neap__memory_free(&stream->loop->memory, of_stream(stream)->path);
+  neap__server *server = of_stream(stream);
+  neap__memory_free(&stream->loop->memory, server->path);
+  if (server->maker) server->maker->unref(server->maker);
 }
 
 int neap__server_new(neap_loop *loop, int fd, uv_handle_type type, neap__server **result) {

@@ -48,9 +48,22 @@ static void stop(neap__connect *self) {
   give_up_attempts(self);
 }
 
+/* There is a connection: its filter begins. Positive: the operation waits for that. */
+static int begin_filter(neap__connect *self) {
+  if (!self->maker) return 0;
+  if (!self->op.is_native) neap__op_acquire_native(&self->op, false);
+  int code = self->maker->attach(self->maker, self->stream);
+  if (!code) code = neap__filter_wait(self->stream->filter, &self->op, &self->link);
+  if (code > 0) self->stream->filter->is_private = true;
+  if (code < 0) neap__stream_close(self->stream);
+  return code;
+}
+
 static void finish(neap__connect *self, int code) {
   stop(self);
   if (code) neap__op_fail(&self->op, "connect", code);
+  if (!code) code = begin_filter(self);
+  if (code > 0) return;
   neap__op_settle(&self->op, code);
   if (self->op.is_native) neap__op_release_native(&self->op);
 }
@@ -258,6 +271,7 @@ static int connect_to_path(neap__connect *self) {
 static int start(neap__op *op) {
   neap__connect *self = of_op(op);
   self->timer.fire = on_time;
+  neap__list_init(&self->link.list);
   int code = neap__endpoint_label(&self->endpoint, op);
   if (code) return code;
   if (self->endpoint.path) return connect_to_path(self);
@@ -279,6 +293,8 @@ static void abort_connect(neap__op *op) {
     return;
   }
   stop(self);
+  neap__list_unlink(&self->link.list);
+  if (self->stream) neap__stream_close(self->stream);
   neap__op_release_native(op);
 }
 
@@ -286,6 +302,7 @@ static void release(neap__op *op) {
   neap__connect *self = of_op(op);
   neap__stream *stream = neap__connect_take(self);
   if (stream) discard(stream);
+  if (self->maker) self->maker->unref(self->maker);
   neap__memory_free(&op->task.loop->memory, self->queue);
   neap__endpoint_deinit(&self->endpoint, op->task.loop);
 }

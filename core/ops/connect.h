@@ -3,7 +3,7 @@
 #define NEAP_OPS_CONNECT_H
 
 #include "endpoint.h"
-#include "stream.h"
+#include "filter.h"
 
 typedef struct neap__attempt neap__attempt;
 
@@ -13,10 +13,11 @@ typedef struct neap__attempt neap__attempt;
 typedef struct neap__connect {
   neap__op op;
   neap__endpoint endpoint;
-  neap__sockaddr local; /* to bind to; of no family: no address, local_port at most */
-  int local_port;       /* 0: any */
-  unsigned keepalive;   /* seconds of silence before the first probe; 0: none */
-  bool has_nagle;       /* Nagle's algorithm stays on */
+  neap__sockaddr local;      /* to bind to; of no family: no address, local_port at most */
+  int local_port;            /* 0: any */
+  unsigned keepalive;        /* seconds of silence before the first probe; 0: none */
+  bool has_nagle;            /* Nagle's algorithm stays on */
+  neap__filter_maker *maker; /* referenced, or NULL: done when the filter that it makes is ready */
   bool is_resolving;
   uv_getaddrinfo_t resolve;
   neap__sockaddr *queue; /* the addresses in the order in which they are tried; own */
@@ -24,6 +25,7 @@ typedef struct neap__connect {
   neap__attempt *attempts; /* that are under way */
   neap__timer timer;       /* until the next attempt */
   neap__stream *stream;    /* the winner's */
+  neap__op_link link;      /* while it waits for the filter */
   int code;                /* of the last attempt that failed */
 } neap__connect;
 

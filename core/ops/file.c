@@ -194,7 +194,7 @@ static bool pull_cached(neap__file *file, size_t wanted, int *code) {
   neap__reader *reader = &file->reader;
   size_t capacity = 0, size = wanted;
   if (!may_read_cached(file)) return false;
-  char *block = reader->buffer ? NULL : take_room(file, wanted, &capacity);
+  char *block = neap__reader_needs_block(reader) ? take_room(file, wanted, &capacity) : NULL;
   char *space = block;
   if (!block || wanted <= NEAP__BLOCK_SIZE) space = neap__reader_space(reader, block, &size);
   *code = space ? 0 : UV_ENOMEM;
@@ -508,6 +508,33 @@ static int start_read_at(neap__op *op) {
   return self->data ? start_plain(op, run_read_at) : UV_ENOMEM;
 }
 
+/* The pool's thread must not touch a block that the loop's thread uses, least of all after a
+ * cancellation: so it reads into memory of its own. */
+static void finish_read_at_into(neap__job *job) {
+  neap__file_op *self = of_job(job);
+  bool is_wanted = !job->code && !neap__op_is_orphan(&job->op);
+  if (is_wanted && self->size > 0) memcpy(self->target.data, self->data, self->size);
+  neap__target_release(&self->target);
+  finish_on_file(job);
+}
+
+static int start_read_at_into(neap__op *op) {
+  neap__file_op *self = (neap__file_op *)op;
+  self->data = neap__job_resize(&self->job, NULL, self->size ? self->size : 1);
+  int code = self->data ? start_on_file(op, run_read_at, finish_read_at_into) : UV_ENOMEM;
+  if (!code)
+    neap__target_pin(&self->target);
+  else
+    neap__target_release(&self->target);
+  return code;
+}
+
+/* What the job does from now on is nobody's business. */
+static void abort_read_at_into(neap__op *op) {
+  neap__target_release(&((neap__file_op *)op)->target);
+  neap__job_abort(op);
+}
+
 static void finish_seek(neap__job *job) {
   const neap__file_op *self = of_job(job);
   if (!job->code && !neap__op_is_orphan(&job->op)) neap__file_move(self->file, self->position);
@@ -595,7 +622,11 @@ static void release(neap__op *op) {
   neap__job *job = &self->job;
   bool is_open = neap__op_kind_of(op) == &neap__file_open_kind;
   if (is_open && job->run) discard(self);
-  neap__job_free(job, self->data);
+  neap__target_release(&self->target);
+  if (self->bytes)
+    neap_bytes_unref(self->bytes);
+  else
+    neap__job_free(job, self->data);
   neap__memory_free(&op->task.loop->memory, self->path);
   if (self->file) neap__file_unref(self->file);
 }
@@ -616,6 +647,11 @@ const neap__op_kind neap__file_stat_kind = FILE_KIND("stat", neap__file_stat, st
 const neap__op_kind neap__file_chmod_kind = FILE_KIND("chmod", neap__file_op, start_chmod);
 const neap__op_kind neap__file_utime_kind = FILE_KIND("utime", neap__file_op, start_utime);
 
+const neap__op_kind neap__file_read_at_into_kind = {.task = NEAP__OP_TASK("read_at_into"),
+                                                    .size = sizeof(neap__file_op),
+                                                    .start = start_read_at_into,
+                                                    .abort = abort_read_at_into,
+                                                    .release = release};
 const neap__op_kind neap__file_close_kind = {.task = NEAP__OP_TASK("close"),
                                              .size = sizeof(neap__file_op),
                                              .start = start_close,

@@ -2,7 +2,7 @@
 #ifndef NEAP_OPS_FILE_H
 #define NEAP_OPS_FILE_H
 
-#include "../loop.h"
+#include "../bytes.h"
 #include "job.h"
 #include "reader.h"
 
@@ -65,14 +65,16 @@ void neap__file_move(neap__file *file, int64_t position);
 /* Arguments in, results out. */
 typedef struct neap__file_op {
   neap__job job;
-  char *path;       /* open: own copy */
-  neap__file *file; /* of operations on an open file, referenced */
-  int flags;        /* open: O_... */
-  int mode;         /* open: permissions of a new file; chmod */
-  size_t size;      /* read_at: at most; write: of data; after it: what was moved */
-  char *data;       /* write: what; read_at: the result; own */
-  int64_t position; /* read_at, write_at; truncate, seek: a size; seek: the new one */
-  int64_t end;      /* of a write without a position: where the system's is behind it */
+  char *path;          /* open: own copy */
+  neap__file *file;    /* of operations on an open file, referenced */
+  int flags;           /* open: O_... */
+  int mode;            /* open: permissions of a new file; chmod */
+  size_t size;         /* read_at: at most; write: of data; after it: what was moved */
+  char *data;          /* write: what; read_at: the result; own, or in `bytes` */
+  neap_bytes *bytes;   /* write: the block that has the data, referenced; NULL: none */
+  neap__target target; /* read_at_into: where to */
+  int64_t position;    /* read_at, write_at; truncate, seek: a size; seek: the new one */
+  int64_t end;         /* of a write without a position: where the system's is behind it */
   int fd;
   bool unlinks_at_close;
   bool is_data_only;  /* sync */
@@ -85,10 +87,11 @@ typedef struct neap__file_stat {
   uv_stat_t stat;
 } neap__file_stat;
 
-extern const neap__op_kind neap__file_open_kind;     /* path, flags, mode -> neap__file_take */
-extern const neap__op_kind neap__file_write_kind;    /* file, data, size -> size */
-extern const neap__op_kind neap__file_read_at_kind;  /* file, position, size -> data, size */
-extern const neap__op_kind neap__file_write_at_kind; /* file, position, data, size -> size */
+extern const neap__op_kind neap__file_open_kind;         /* path, flags, mode -> neap__file_take */
+extern const neap__op_kind neap__file_write_kind;        /* file, data, size -> size */
+extern const neap__op_kind neap__file_read_at_kind;      /* file, position, size -> data, size */
+extern const neap__op_kind neap__file_read_at_into_kind; /* file, position, size, target -> size */
+extern const neap__op_kind neap__file_write_at_kind;     /* file, position, data, size -> size */
 extern const neap__op_kind neap__file_seek_end_kind; /* file, position: from the end -> position */
 extern const neap__op_kind neap__file_sync_kind;     /* file, is_data_only */
 extern const neap__op_kind neap__file_truncate_kind; /* file, position: the size; -1: here */

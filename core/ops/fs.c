@@ -37,7 +37,10 @@ void neap__fs_release(neap__op *op) {
   neap__memory *memory = &op->task.loop->memory;
   neap__job_free(&fs->job, fs->entries);
   neap__job_free(&fs->job, fs->result);
-  neap__memory_free(memory, fs->data);
+  if (fs->bytes)
+    neap_bytes_unref(fs->bytes);
+  else
+    neap__memory_free(memory, fs->data);
   neap__memory_free(memory, fs->dest);
   neap__memory_free(memory, fs->path);
 }

@@ -3,7 +3,7 @@
 #ifndef NEAP_OPS_FS_H
 #define NEAP_OPS_FS_H
 
-#include "../loop.h"
+#include "../bytes.h"
 #include "job.h"
 
 #include <stdatomic.h>
@@ -31,12 +31,13 @@ typedef struct neap__fs {
   neap__job job;
   atomic_bool is_stopped; /* cancelled: a job that takes long looks at it. Thread: any */
   int flags;
-  int mode;    /* permissions, or what access() asks for */
-  int fd;      /* read_file: opened on the loop's thread already; -1 */
-  char *path;  /* own copy */
-  char *dest;  /* the second path of two; own copy */
-  char *data;  /* write: what; own copy */
-  size_t size; /* of data; then of result: bytes, or entries */
+  int mode;          /* permissions, or what access() asks for */
+  int fd;            /* read_file: opened on the loop's thread already; -1 */
+  char *path;        /* own copy */
+  char *dest;        /* the second path of two; own copy */
+  char *data;        /* write: what; own copy, or in `bytes` */
+  neap_bytes *bytes; /* write: the block that has the data, referenced; NULL: none */
+  size_t size;       /* of data; then of result: bytes, or entries */
   union {
     double times[2]; /* utime: access and modification; NaN: now */
     int64_t length;  /* truncate */

@@ -35,7 +35,10 @@ static int begin(neap__listen *self, int fd, uv_handle_type type) {
   int code = listen(fd, self->backlog) ? fail(self, "listen") : 0;
   if (!code) code = neap__server_new(self->op.task.loop, fd, type, &self->server);
   if (code) close(fd);
-  return code;
+  if (code || !self->maker) return code;
+  self->server->maker = self->maker; /* with its reference */
+  self->maker = NULL;
+  return 0;
 }
 
 /* ---- Over TCP ------------------------------------------------------------------------------- */
@@ -173,8 +176,10 @@ static void abort_listen(neap__op *op) {
 }
 
 static void release_listen(neap__op *op) {
-  discard_server(of_op(op));
-  neap__endpoint_deinit(&of_op(op)->endpoint, op->task.loop);
+  neap__listen *self = of_op(op);
+  discard_server(self);
+  if (self->maker) self->maker->unref(self->maker);
+  neap__endpoint_deinit(&self->endpoint, op->task.loop);
 }
 
 const neap__op_kind neap__listen_kind = {.task = NEAP__OP_TASK("net.listen"),

@@ -3,7 +3,7 @@
 #define NEAP_OPS_LISTEN_H
 
 #include "endpoint.h"
-#include "stream.h"
+#include "filter.h"
 
 /* A listening socket. It is polled and accepted from by hand: libuv's own way cannot say that descriptors
  * or memory are short without losing the connection, or looping for ever. So one that cannot be accepted
@@ -13,8 +13,9 @@ typedef struct neap__server {
   neap__list acceptors; /* pending accepts, first come first served */
   uv_handle_type type;  /* of what is accepted: UV_TCP or UV_NAMED_PIPE */
   int fd;
-  char *path;      /* of its Unix socket in the file system, removed at close; NULL */
-  bool is_polling; /* somebody waits */
+  char *path;                /* of its Unix socket in the file system, removed at close; NULL */
+  neap__filter_maker *maker; /* for what is accepted; referenced, or NULL: none */
+  bool is_polling;           /* somebody waits */
 } neap__server;
 
 /* Arguments: endpoint, backlog, and the options; result: server, see _take. Host "*" is every address of
@@ -25,14 +26,16 @@ typedef struct neap__listen {
   int backlog;
   int mode; /* permissions of a Unix socket; -1: those that the umask leaves */
   bool reuses_port, is_ipv6_only;
-  bool replaces; /* a Unix socket that nobody listens to any more */
+  bool replaces;             /* a Unix socket that nobody listens to any more */
+  neap__filter_maker *maker; /* for what the server accepts; referenced, or NULL: none */
   neap__server *server;
   uv_getaddrinfo_t resolve;
 } neap__listen;
 
 extern const neap__op_kind neap__listen_kind;
 
-/* Arguments: server (referenced); result: stream, see _take. With `ends`, a server that is closed gives
+/* Arguments: server (referenced); result: stream, see _take. Its filter has begun and may not be ready: the
+ * peer could let everybody wait for that. With `ends`, a server that is closed gives
  * none, instead of an error. */
 typedef struct neap__accept {
   neap__op op;

@@ -5,6 +5,8 @@
 static const char in_use[] =
     "it is being read or written, or has read ahead: it cannot be given to a child now";
 
+static const char has_filter[] = "it has TLS: a child would get what is encrypted";
+
 static bool is_busy(const neap__file *file) {
   return file->busy > 0 || file->reader.waiting;
 }
@@ -23,6 +25,8 @@ static int lend_file(neap__file *file, int *fd, const char **message) {
 static int lend_stream(neap__stream *stream, int *fd, const char **message) {
   neap__reader *reader = &stream->reader;
   if (stream->is_closing) return NEAP_ECLOSED;
+  *message = has_filter;
+  if (stream->filter) return NEAP_EMISUSE;
   *message = in_use;
   if (reader->waiting || neap__reader_buffered(reader) > 0) return NEAP_EMISUSE;
   if (!neap__list_is_empty(&stream->writers)) return NEAP_EMISUSE;

@@ -41,7 +41,7 @@ void neap__reader_clear(neap__reader *reader) {
 /* What was read moves out of the way when that is the greater part. */
 static void compact(neap__reader *reader) {
   size_t size = neap__reader_buffered(reader);
-  if (reader->start < size) return;
+  if (!reader->buffer || reader->start < size) return;
   memmove(reader->buffer, reader->buffer + reader->start, size);
   reader->start = 0;
   reader->end = size;
@@ -73,7 +73,19 @@ static size_t wanted(const neap__reader *reader) {
   return NEAP__BLOCK_SIZE;
 }
 
+static bool has_target(const neap__read *self) {
+  return self && self->target.data;
+}
+
+bool neap__reader_needs_block(const neap__reader *reader) {
+  return !reader->buffer && !has_target(reader->waiting);
+}
+
 char *neap__reader_space(neap__reader *reader, char *block, size_t *size) {
+  if (!reader->buffer && has_target(reader->waiting)) {
+    *size = reader->waiting->size;
+    return reader->waiting->target.data;
+  }
   if (!reader->buffer) {
     *size = smaller(wanted(reader), NEAP__BLOCK_SIZE);
     return block;
@@ -100,15 +112,24 @@ static char *copy_small(neap_loop *loop, const char *bytes, size_t n) {
 
 static void end_read(neap__read *self, int code) {
   if (self->reader->waiting == self) self->reader->waiting = NULL;
+  neap__target_release(&self->target);
   neap__op_settle(&self->op, code);
   if (self->op.is_native) neap__op_release_native(&self->op);
 }
 
 static void fail_read(neap__read *self, int code) {
-  const neap__source *source = self->reader->source;
-  self->op.error.syscall = self->reader->syscall ? self->reader->syscall : "read";
-  if (source->explain) source->explain(self->reader, &self->op.error);
+  const neap__reader *reader = self->reader;
+  self->op.error.syscall = reader->syscall ? reader->syscall : "read";
+  if (reader->error) self->op.error = *reader->error;
+  if (reader->source->explain) reader->source->explain(reader, &self->op.error);
   end_read(self, code);
+}
+
+static void take_copy(neap__read *self, char *copy, size_t n) {
+  neap__reader *reader = self->reader;
+  memcpy(copy, reader->buffer + reader->start, n);
+  reader->start += n;
+  if (reader->start == reader->end) neap__reader_clear(reader);
 }
 
 /* The first n bytes of the buffer become the result: the buffer itself where it is used up. */
@@ -117,6 +138,10 @@ static bool take(neap__read *self, size_t n) {
   size_t size = neap__reader_buffered(reader);
   self->length = n;
   if (n == 0) return true;
+  if (self->target.data) {
+    take_copy(self, self->target.data, n);
+    return true;
+  }
   if (n == size && n > SMALL) {
     self->data = reader->buffer;
     self->start = reader->start;
@@ -128,9 +153,7 @@ static bool take(neap__read *self, size_t n) {
   self->data = neap__memory_resize(&reader->loop->memory, NULL, n);
   if (!self->data) return false;
   self->capacity = n;
-  memcpy(self->data, reader->buffer + reader->start, n);
-  reader->start += n;
-  if (reader->start == reader->end) neap__reader_clear(reader);
+  take_copy(self, self->data, n);
   return true;
 }
 
@@ -252,8 +275,19 @@ static void try_read(neap__read *self) {
 
 /* ---- What arrives --------------------------------------------------------------------------- */
 
-/* The common case: the whole of it is what the read that waits wants. */
+/* It is where it belongs, unless a job of the pool has read it. */
+static void give_to_target(neap__read *self, const char *block, size_t n) {
+  if (block != self->target.data) memcpy(self->target.data, block, n);
+  self->length = n;
+  end_read(self, 0);
+}
+
+/* The common case: the whole of it is what the read that waits wants. True if the block is kept. */
 static bool give_directly(neap__read *self, char *block, size_t n, size_t capacity) {
+  if (self->target.data) {
+    give_to_target(self, block, n);
+    return false;
+  }
   char *copy = copy_small(self->reader->loop, block, n);
   self->data = copy ? copy : block;
   self->length = n;
@@ -287,8 +321,75 @@ static bool keep(neap__reader *reader, char *block, size_t n, size_t capacity) {
   return !copy;
 }
 
+/* ---- Protocols ------------------------------------------------------------------------------- */
+
+/* Once there is nothing left before it. */
+static void tell_end(neap__reader *reader) {
+  const neap__sink *sink = reader->sink;
+  if (!sink || !reader->code || neap__reader_buffered(reader) > 0) return;
+  reader->sink = NULL;
+  sink->ended(reader, reader->code);
+}
+
+void neap__reader_offer(neap__reader *reader) {
+  if (reader->sink && neap__reader_buffered(reader) > 0) {
+    reader->start +=
+        reader->sink->take(reader, reader->buffer + reader->start, neap__reader_buffered(reader));
+    if (reader->buffer && reader->start == reader->end) neap__reader_clear(reader);
+  }
+  tell_end(reader);
+}
+
+/* Straight from the block where nothing is buffered; true if the block is the buffer now. */
+static bool offer_block(neap__reader *reader, char *block, size_t n, size_t capacity) {
+  if (reader->buffer) {
+    keep(reader, block, n, capacity);
+    neap__reader_offer(reader);
+    return false;
+  }
+  size_t used = reader->sink->take(reader, block, n);
+  if (used == n) return false;
+  bool is_kept = keep(reader, block, n, capacity);
+  reader->start += used;
+  return is_kept;
+}
+
+int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data) {
+  if (reader->is_closed) return NEAP_ECLOSED;
+  if (reader->waiting || reader->sink) return NEAP_EMISUSE;
+  reader->sink = sink;
+  reader->sink_data = data;
+  return 0;
+}
+
+void neap__reader_detach(neap__reader *reader) {
+  reader->sink = NULL;
+}
+
+int neap__reader_flow(neap__reader *reader) {
+  const char *syscall;
+  return reader->code || reader->is_closed
+             ? 0
+             : reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+}
+
+void neap__reader_rest(neap__reader *reader) {
+  if (reader->source->rest) reader->source->rest(reader);
+}
+
+/* ---- Arriving -------------------------------------------------------------------------------- */
+
+bool neap__reader_feed(neap__reader *reader, const char *bytes, size_t n) {
+  if (!reserve(reader, n)) return false;
+  memcpy(reader->buffer + reader->end, bytes, n);
+  reader->end += n;
+  if (reader->waiting) try_read(reader->waiting);
+  return true;
+}
+
 bool neap__reader_arrived(neap__reader *reader, char *block, size_t n, size_t capacity) {
   neap__read *self = reader->waiting;
+  if (reader->sink) return offer_block(reader, block, n, capacity);
   if (self && self->mode == NEAP__READ_SOME && !reader->buffer && n <= self->size)
     return give_directly(self, block, n, capacity);
   bool is_kept = keep(reader, block, n, capacity);
@@ -301,9 +402,11 @@ void neap__reader_ended(neap__reader *reader, const char *syscall, int code) {
   reader->code = code;
   reader->syscall = syscall;
   if (reader->waiting) try_read(reader->waiting);
+  tell_end(reader);
 }
 
 void neap__reader_failed(neap__reader *reader, const char *syscall, int code) {
+  if (reader->sink) neap__reader_ended(reader, syscall, code);
   if (!reader->waiting) return;
   reader->waiting->op.error.syscall = syscall;
   end_read(reader->waiting, code);
@@ -328,35 +431,47 @@ void neap__reader_go_on(neap__reader *reader) {
   if (code) neap__reader_failed(reader, syscall, code);
 }
 
-static int start_read(neap__op *op) {
+static int begin_read(neap__op *op) {
   neap__read *self = of_op(op);
   neap__reader *reader = self->reader;
   if (reader->is_closed) return NEAP_ECLOSED;
-  if (reader->waiting) return NEAP_EMISUSE;
+  if (reader->waiting || reader->sink) return NEAP_EMISUSE;
   try_read(self);
   if (neap__op_is_orphan(op)) return 0;
   reader->waiting = self;
   reader->reads++;
+  neap__target_pin(&self->target);
   int code = pull(reader, &op->error.syscall);
   if (code) reader->waiting = NULL;
   if (!code && !neap__op_is_orphan(op)) neap__op_acquire_native(op, false);
   return code;
 }
 
+static int start_read(neap__op *op) {
+  int code = begin_read(op);
+  if (code) neap__target_release(&of_op(op)->target);
+  return code;
+}
+
 /* Nothing is lost: what arrives from now on is kept for the next read. */
 static void abort_read(neap__op *op) {
   of_op(op)->reader->waiting = NULL;
+  neap__target_release(&of_op(op)->target);
   neap__op_release_native(op);
 }
 
 void neap__reader_close(neap__reader *reader) {
   reader->is_closed = true;
   if (reader->waiting) end_read(reader->waiting, NEAP_ECLOSED);
+  const neap__sink *sink = reader->sink;
+  reader->sink = NULL;
+  if (sink) sink->ended(reader, NEAP_ECLOSED);
 }
 
 static void release(neap__op *op) {
   neap__read *self = of_op(op);
   neap_loop *loop = op->task.loop;
+  neap__target_release(&self->target);
   if (self->data) neap__block_give(loop, self->data, self->capacity);
   neap__memory_free(&loop->memory, self->delimiter);
   if (self->reader) self->reader->source->unref(self->reader);
@@ -373,3 +488,4 @@ const neap__op_kind neap__read_exactly_kind = READ_KIND("read_exactly");
 const neap__op_kind neap__read_until_kind = READ_KIND("read_until");
 const neap__op_kind neap__read_line_kind = READ_KIND("read_line");
 const neap__op_kind neap__read_all_kind = READ_KIND("read_all");
+const neap__op_kind neap__read_into_kind = READ_KIND("read_into");

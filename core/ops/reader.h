@@ -6,7 +6,7 @@
 #ifndef NEAP_OPS_READER_H
 #define NEAP_OPS_READER_H
 
-#include "../loop.h"
+#include "../bytes.h"
 #include "../op.h"
 
 typedef struct neap__reader neap__reader;
@@ -23,15 +23,27 @@ typedef struct neap__source {
   void (*explain)(const neap__reader *reader, neap_error *error);
 } neap__source;
 
+/* Takes what arrives in the place of reads: a protocol that is spoken on the stream. */
+typedef struct neap__sink {
+  /* `n` bytes are there; gives how many it has used up. The rest is kept, and offered again in front of
+   * what arrives next. May close the stream. */
+  size_t (*take)(neap__reader *reader, const char *bytes, size_t n);
+  /* All that there was is used up, and nothing more comes: UV_EOF or an error. Once. */
+  void (*ended)(neap__reader *reader, int code);
+} neap__sink;
+
 struct neap__reader {
   const neap__source *source;
+  const neap__sink *sink; /* NULL: there are reads */
+  void *sink_data;
   neap_loop *loop;
   neap__read *waiting; /* the pending read, or NULL */
   uint64_t reads;      /* that had to ask the source for more, so far */
   char *buffer;        /* what has arrived and is not read: [start, end) of `capacity` */
   size_t start, end, capacity;
-  const char *syscall; /* of `code` */
-  int code;            /* what follows the buffer: UV_EOF or an error; 0: more */
+  const char *syscall;     /* of `code` */
+  const neap_error *error; /* more about `code`, or NULL */
+  int code;                /* what follows the buffer: UV_EOF or an error; 0: more */
   bool is_closed;
 };
 
@@ -45,7 +57,10 @@ typedef enum neap__read_mode {
 
 /* A read. Arguments: reader (its owner referenced), mode, size, delimiter. Result: `length` bytes at
  * data + start; is_end: there is nothing more. Read_exactly and read_until that fail with UV_EOF have
- * what came before the end. */
+ * what came before the end.
+ *
+ * With a target, in the mode NEAP__READ_SOME, the bytes go there: they are in the block when the read has
+ * ended. */
 struct neap__read {
   neap__op op;
   neap__reader *reader;
@@ -56,11 +71,12 @@ struct neap__read {
   size_t scanned; /* bytes of the buffer without a delimiter */
   char *data;     /* own */
   size_t start, length, capacity;
+  neap__target target;
   bool is_end;
 };
 
 extern const neap__op_kind neap__read_kind, neap__read_exactly_kind, neap__read_until_kind,
-    neap__read_line_kind, neap__read_all_kind;
+    neap__read_line_kind, neap__read_all_kind, neap__read_into_kind;
 
 /* ---- For the source ------------------------------------------------------------------------- */
 
@@ -73,8 +89,11 @@ char *neap__block_take(neap_loop *loop);
 /* Gives a block back, or frees memory of another capacity. */
 void neap__block_give(neap_loop *loop, char *block, size_t capacity);
 
-/* Where to put what arrives next, and how much of it: the tail of the buffer where that is used, else
- * `block`, of NEAP__BLOCK_SIZE bytes. NULL when out of memory. */
+/* Whether it has no place of its own for what arrives next: neither a buffer nor a read with a target. */
+bool neap__reader_needs_block(const neap__reader *reader);
+
+/* Where to put what arrives next, and how much of it: the tail of the buffer where that is used, the
+ * target of the read that waits, else `block`, of NEAP__BLOCK_SIZE bytes. NULL when out of memory. */
 char *neap__reader_space(neap__reader *reader, char *block, size_t *size);
 
 /* Makes room for `n` bytes that are not in the space which the reader has given; false: no memory. */
@@ -92,6 +111,23 @@ void neap__reader_failed(neap__reader *reader, const char *syscall, int code);
 
 /* Goes on after something has arrived: asks for more if somebody waits. */
 void neap__reader_go_on(neap__reader *reader);
+
+/* `n` bytes of somebody else's memory have come, which are copied; false: no memory, and nothing came. */
+bool neap__reader_feed(neap__reader *reader, const char *bytes, size_t n);
+
+/* ---- For a protocol ------------------------------------------------------------------------- */
+
+/* From now on the sink gets what arrives. ECLOSED; EMISUSE while somebody reads. */
+int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data);
+/* What it has not used up is there for reads again. */
+void neap__reader_detach(neap__reader *reader);
+/* Offers the sink what is buffered, or the end. */
+void neap__reader_offer(neap__reader *reader);
+/* Asks the source for more; a negative code. And lets it rest. */
+int neap__reader_flow(neap__reader *reader);
+void neap__reader_rest(neap__reader *reader);
+
+/* ---- Forgetting and closing ------------------------------------------------------------------- */
 
 /* Forgets what is buffered, in favour of what comes next; also under a read that waits. */
 void neap__reader_rewind(neap__reader *reader);

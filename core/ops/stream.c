@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include "filter.h"
 #include "sockaddr.h"
 
 #include <assert.h>
@@ -30,7 +31,7 @@ static neap__stream *of_reader(neap__reader *reader) {
 /* libuv reads a socket until it is empty, which is more than the read that was just served had asked for.
  * Its task is about to run, and will most likely read again: until then the rest stays where it is, once.
  * Otherwise reading would stop and start again, a call of epoll_ctl or two for each 64 KiB. */
-static bool may_wait_for_reader(neap__stream *stream) {
+bool neap__stream_skips(neap__stream *stream) {
   stream->skips = !stream->reader.waiting && stream->was_served;
   stream->was_served = false;
   return stream->skips;
@@ -43,23 +44,29 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
   neap__reader *reader = &stream->reader;
   (void)suggested;
   *buffer = uv_buf_init(NULL, 0);
-  if (may_wait_for_reader(stream)) return;
-  char *block = reader->buffer ? NULL : neap__block_take(stream->loop);
-  if (!block && !reader->buffer) return;
+  if (neap__stream_skips(stream)) return;
+  bool needs_block = neap__reader_needs_block(reader);
+  char *block = needs_block ? neap__block_take(stream->loop) : NULL;
+  if (needs_block && !block) return;
   size_t size = 0;
   buffer->base = neap__reader_space(reader, block, &size);
   if (buffer->base) buffer->len = size;
 }
 
-static void stop_reading(neap__reader *reader) {
-  neap__stream *stream = of_reader(reader);
+void neap__stream_rest(neap__stream *stream) {
   if (!stream->is_reading) return;
   uv_read_stop(&stream->uv.stream);
   stream->is_reading = false;
 }
 
+/* A filter decides by itself, when it has used up its input. */
+static void stop_reading(neap__reader *reader) {
+  neap__stream *stream = of_reader(reader);
+  if (!stream->filter) neap__stream_rest(stream);
+}
+
 static void end_reading(neap__stream *stream, int code) {
-  stop_reading(&stream->reader);
+  neap__stream_rest(stream);
   if (code == UV_ENOBUFS) /* on_allocate had no memory; the next read tries again */
     neap__reader_failed(&stream->reader, "read", UV_ENOMEM);
   else
@@ -72,7 +79,7 @@ static void end_reading(neap__stream *stream, int code) {
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   neap__stream *stream = handle->data;
   neap_loop *loop = stream->loop;
-  bool is_block = buffer->base && !stream->reader.buffer;
+  bool is_block = buffer->base && neap__reader_needs_block(&stream->reader);
   bool is_kept = false;
   if (n == UV_ENOBUFS && stream->skips) return;
   if (n > 0) {
@@ -83,14 +90,19 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
   if (n < 0) end_reading(stream, (int)n);
 }
 
+int neap__stream_listen(neap__stream *stream, uv_alloc_cb allocate, uv_read_cb read) {
+  if (stream->is_reading) return 0;
+  int code = uv_read_start(&stream->uv.stream, allocate, read);
+  stream->is_reading = code == 0;
+  return code;
+}
+
 static int pull(neap__reader *reader, size_t wanted, const char **syscall) {
   neap__stream *stream = of_reader(reader);
   (void)wanted;
-  if (stream->is_reading) return 0;
-  int code = uv_read_start(&stream->uv.stream, on_allocate, on_read);
-  stream->is_reading = code == 0;
+  if (stream->filter) return neap__filter_pull(stream->filter, syscall);
   *syscall = "read";
-  return code;
+  return neap__stream_listen(stream, on_allocate, on_read);
 }
 
 static void unref_reader(neap__reader *reader) {
@@ -102,7 +114,9 @@ static const neap__source source = {pull, stop_reading, unref_reader, NULL};
 /* ---- The stream itself ---------------------------------------------------------------------- */
 
 static void close_resource(neap__resource *resource) {
-  neap__stream_close(NEAP__CONTAINER(resource, neap__stream, resource));
+  neap__stream *stream = NEAP__CONTAINER(resource, neap__stream, resource);
+  if (stream->is_closing) neap__filter_hurry(stream->filter);
+  neap__stream_close(stream);
 }
 
 /* Writing to a socket whose peer has gone would kill the process. The error of the write says it all,
@@ -176,6 +190,7 @@ void neap__stream_unref(neap__stream *stream) {
   if (stream->refs > 0) return;
   neap_loop *loop = stream->loop;
   if (stream->release) stream->release(stream);
+  if (stream->filter) neap__filter_free(stream->filter);
   if (stream->reader.buffer) neap__reader_clear(&stream->reader);
   neap__memory_free(&loop->memory, stream);
   neap__loop_unanchor(loop);
@@ -200,27 +215,37 @@ static void fail_writers(neap__stream *stream) {
   neap__op_end_all(&stream->writers, NEAP_ECLOSED);
 }
 
-/* What both ways to close begin with; the caller closes the handle and drops the reference. */
-static void begin_close(neap__stream *stream) {
+/* What both ways to close begin with; the caller closes the handle and drops the reference. True: not now,
+ * the filter does. */
+static bool begin_close(neap__stream *stream, bool is_orderly) {
   ref(stream);
   stream->is_closing = true;
-  neap__list_unlink(&stream->resource.link);
+  bool is_lingering = stream->filter && neap__filter_close(stream->filter, is_orderly);
+  if (is_lingering)
+    neap__stream_rest(stream);
+  else
+    neap__list_unlink(&stream->resource.link);
   neap__reader_close(&stream->reader);
   fail_writers(stream);
   if (stream->closing) stream->closing(stream);
+  return is_lingering;
+}
+
+void neap__stream_finish(neap__stream *stream) {
+  neap__list_unlink(&stream->resource.link);
+  uv_close(&stream->uv.handle, on_closed);
 }
 
 void neap__stream_close(neap__stream *stream) {
   if (stream->is_closing) return;
-  begin_close(stream);
-  uv_close(&stream->uv.handle, on_closed);
+  if (!begin_close(stream, true)) neap__stream_finish(stream);
   neap__stream_unref(stream);
 }
 
 int neap__stream_reset(neap__stream *stream) {
   if (stream->is_closing) return NEAP_ECLOSED;
   if (stream->uv.handle.type != UV_TCP) return UV_ENOTSUP;
-  begin_close(stream);
+  begin_close(stream, false);
   if (uv_tcp_close_reset(&stream->uv.tcp, on_closed)) /* it is being shut down */
     uv_close(&stream->uv.handle, on_closed);
   neap__stream_unref(stream);
@@ -272,8 +297,6 @@ int neap__stream_address(const neap__stream *stream, bool peer, neap__address *a
  * libuv chunk by chunk, so that a cancelled write can tell how much was written and leave the rest
  * unsent. */
 
-static void pump_writers(neap__stream *stream);
-
 bool neap__write_reserve(neap__write *self, unsigned count) {
   neap__memory *memory = &self->op.task.loop->memory;
   self->buffers = self->few;
@@ -282,7 +305,13 @@ bool neap__write_reserve(neap__write *self, unsigned count) {
   return self->buffers != NULL;
 }
 
-static void drop_sent(neap__write *self, size_t n) {
+int neap__stream_try_write(neap__stream *stream, const uv_buf_t *buffers, unsigned count) {
+  if (stream->is_closing) return NEAP_ECLOSED;
+  if (stream->filter || !neap__list_is_empty(&stream->writers)) return UV_EAGAIN;
+  return uv_try_write(&stream->uv.stream, buffers, count);
+}
+
+void neap__write_took(neap__write *self, size_t n) {
   unsigned gone = 0;
   self->sent += n;
   while (gone < self->count && n >= self->buffers[gone].len) n -= self->buffers[gone++].len;
@@ -294,11 +323,12 @@ static void drop_sent(neap__write *self, size_t n) {
 }
 
 static int try_to_send(neap__write *self) {
+  if (self->stream->filter) return neap__filter_send(self);
   while (self->sent < self->size) {
     int n = uv_try_write(&self->stream->uv.stream, self->buffers, self->count);
     if (n == UV_EAGAIN) return 0;
     if (n < 0) return neap__op_fail(&self->op, "write", n);
-    drop_sent(self, (size_t)n);
+    neap__write_took(self, (size_t)n);
   }
   return 0;
 }
@@ -332,17 +362,19 @@ static void on_written(uv_write_t *request, int status) {
   ref(stream);
   neap_task_unref(&self->op.task);
   if (is_over) neap__op_end(&self->link, status ? neap__op_fail(&self->op, "write", status) : 0);
-  pump_writers(stream);
+  neap__stream_pump(stream);
   neap__stream_unref(stream);
 }
 
+/* A filter has what it could take, and goes on by itself. */
 static int send_chunk(neap__write *self) {
+  if (self->stream->filter) return 0;
   size_t rest = self->size - self->sent;
   size_t size = rest < WRITE_CHUNK ? rest : WRITE_CHUNK;
   uv_buf_t buffer = uv_buf_init(self->kept + (self->kept_size - rest), (unsigned)size);
   int code = uv_write(&self->request.write, &self->stream->uv.stream, &buffer, 1, on_written);
   if (code) return neap__op_fail(&self->op, "write", code);
-  drop_sent(self, size);
+  neap__write_took(self, size);
   self->chunk = size;
   neap_task_ref(&self->op.task); /* libuv's, besides the one of the list */
   return 0;
@@ -357,7 +389,7 @@ static void on_shut_down(uv_shutdown_t *request, int status) {
   if (!stream->is_closing) {
     stream->is_shut = status == 0;
     neap__op_end(&self->link, status ? neap__op_fail(&self->op, "shutdown", status) : 0);
-    pump_writers(stream);
+    neap__stream_pump(stream);
     if (is_pipe) neap__stream_close(stream); /* it has no other direction */
   }
   neap__stream_unref(stream);
@@ -365,8 +397,12 @@ static void on_shut_down(uv_shutdown_t *request, int status) {
 
 static int send_shutdown(neap__write *self) {
   uv_shutdown_t *request = &self->request.shutdown;
-  int code = uv_shutdown(request, &self->stream->uv.stream, on_shut_down);
+  int code = 0;
+  if (self->stream->filter && !neap__filter_shut(self->stream->filter, &code))
+    return code ? neap__op_fail(&self->op, "shutdown", code) : 0;
+  code = uv_shutdown(request, &self->stream->uv.stream, on_shut_down);
   if (code) return neap__op_fail(&self->op, "shutdown", code);
+  self->is_shutting = true;
   neap_task_ref(&self->op.task);
   return 0;
 }
@@ -375,20 +411,26 @@ static bool is_shutdown(const neap__write *self) {
   return neap__op_kind_of(&self->op) == &neap__shutdown_kind;
 }
 
-/* Starts the first in the list; true if it now waits for libuv. */
+/* All of it is with the socket. */
+static bool has_gone(const neap__write *self) {
+  return self->sent == self->size && self->chunk == 0;
+}
+
+/* Starts the first in the list, or goes on with it; true if it now waits for libuv. */
 static bool start_writer(neap__write *self, int *code) {
   *code = 0;
+  if (self->is_shutting) return true;
   if (is_shutdown(self) && self->stream->is_shut) return false;
   if (!is_shutdown(self)) {
     *code = try_to_send(self);
-    if (*code || self->sent == self->size) return false;
+    if (*code || has_gone(self)) return false;
   }
   *code = is_shutdown(self) ? send_shutdown(self) : send_chunk(self);
   return !*code;
 }
 
 /* Works off the list until somebody in it waits for libuv. */
-static void pump_writers(neap__stream *stream) {
+void neap__stream_pump(neap__stream *stream) {
   neap__write *self;
   int code;
   ref(stream);
@@ -407,7 +449,7 @@ static int start_write(neap__op *op) {
   if (stream->is_closing) return NEAP_ECLOSED;
   bool is_first = neap__list_is_empty(&stream->writers);
   int code = is_first ? try_to_send(self) : 0;
-  if (!code && self->sent == self->size && is_first) {
+  if (!code && is_first && has_gone(self)) {
     neap__op_settle(op, 0);
     return 0;
   }
@@ -429,10 +471,14 @@ static int start_shutdown(neap__op *op) {
   return code;
 }
 
-/* The first in the list is with libuv and stays until its chunk has gone. */
+/* The first in the list is with libuv and stays until its chunk has gone. A filter has its own output. */
+static bool is_with_libuv(const neap__write *self) {
+  return self->stream->filter ? self->is_shutting : first_writer(self->stream) == self;
+}
+
 static void abort_write(neap__op *op) {
   neap__write *self = of_write(op);
-  if (first_writer(self->stream) == self) {
+  if (is_with_libuv(self)) {
     if (is_abandoned(self->stream)) neap__stream_close(self->stream);
     return;
   }

@@ -8,6 +8,7 @@
 /* A stream. References: the holder's, libuv's until it has closed the handle, and one for each
  * operation. Pending operations on it are in the lists; when it closes they fail with ECLOSED. */
 typedef struct neap__stream neap__stream;
+typedef struct neap__filter neap__filter;
 struct neap__stream {
   neap__resource resource;
   neap_loop *loop;
@@ -21,8 +22,9 @@ struct neap__stream {
   } uv;
   uint32_t refs;
   neap__reader reader;
-  neap__list writers; /* pending writes and shutdowns, in order; the first is with libuv */
-  neap__list closers; /* those who wait for the end */
+  neap__filter *filter; /* between the socket and the rest (filter.h); NULL: none */
+  neap__list writers;   /* pending writes and shutdowns, in order; the first is with libuv */
+  neap__list closers;   /* those who wait for the end */
   /* What a kind of stream does when it begins to close, and when its memory goes. May be NULL. */
   void (*closing)(neap__stream *stream);
   void (*release)(neap__stream *stream);
@@ -64,7 +66,7 @@ typedef struct neap__address {
 int neap__stream_address(const neap__stream *stream, bool peer, neap__address *address);
 int neap__address_read(const struct sockaddr *name, size_t length, neap__address *address);
 
-/* ---- Writing and closing -------------------------------------------------------------------- */
+/* ---- Writing -------------------------------------------------------------------------------- */
 
 enum { NEAP__FEW_BUFFERS = 4 };
 
@@ -78,9 +80,10 @@ typedef struct neap__write {
   unsigned count;
   size_t size;
   size_t sent;  /* has been written, or is with libuv */
-  size_t chunk; /* of `sent`: with libuv */
+  size_t chunk; /* of `sent`: with libuv, or in the output of the filter */
   char *kept;   /* own copy of the end of it: of what was not sent on the spot */
   size_t kept_size;
+  bool is_shutting; /* libuv has the request of the shutdown */
   union {
     uv_write_t write;
     uv_shutdown_t shutdown;
@@ -89,8 +92,29 @@ typedef struct neap__write {
 
 extern const neap__op_kind neap__write_kind, neap__shutdown_kind;
 
+/* Sends what the system takes at once, while nobody else waits to write; how many bytes those are, or a
+ * negative code. UV_EAGAIN: none. */
+int neap__stream_try_write(neap__stream *stream, const uv_buf_t *buffers, unsigned count);
+
 /* Room for `count` buffers; false when out of memory. */
 bool neap__write_reserve(neap__write *self, unsigned count);
+
+/* ---- For the filter ------------------------------------------------------------------------- */
+
+/* Lets libuv read, with callbacks of the filter's; harmless when it does. */
+int neap__stream_listen(neap__stream *stream, uv_alloc_cb on_allocate, uv_read_cb on_read);
+/* It reads no more. */
+void neap__stream_rest(neap__stream *stream);
+/* Whether what libuv could read now is left in the socket, until the task that was served has run. */
+bool neap__stream_skips(neap__stream *stream);
+/* It closes now: the filter has said its last word. */
+void neap__stream_finish(neap__stream *stream);
+/* Works off the writes until one has to wait. */
+void neap__stream_pump(neap__stream *stream);
+/* `n` bytes of it have been taken. */
+void neap__write_took(neap__write *self, size_t n);
+
+/* ---- The end -------------------------------------------------------------------------------- */
 
 /* Done when the stream is closed. Arguments: stream (referenced), which is closing already. */
 typedef struct neap__closing {

@@ -322,3 +322,106 @@ TEST(a_rewound_reader_begins_to_seek_again) {
   CHECK(!s.reader.buffer);
   close_script(&s);
 }
+
+/* ---- Sinks ----------------------------------------------------------------------------------- */
+
+/* Takes a number of bytes at a time, and notes them. */
+typedef struct drain {
+  script script;
+  char text[64];
+  size_t length, most;
+  int code;
+} drain;
+
+static size_t take(neap__reader *reader, const char *bytes, size_t n) {
+  drain *self = reader->sink_data;
+  size_t used = n < self->most ? n : self->most;
+  memcpy(self->text + self->length, bytes, used);
+  self->length += used;
+  return used;
+}
+
+static void ended(neap__reader *reader, int code) {
+  drain *self = reader->sink_data;
+  self->code = code;
+}
+
+static const neap__sink sink = {take, ended};
+
+static void open_drain(drain *self, size_t most) {
+  memset(self, 0, sizeof *self);
+  open_script(&self->script);
+  self->most = most;
+  CHECK(neap__reader_attach(&self->script.reader, &sink, self) == 0);
+}
+
+TEST(a_sink_gets_what_arrives) {
+  drain d;
+  open_drain(&d, SIZE_MAX);
+  arrive_text(&d.script, "abc");
+  arrive_text(&d.script, "def");
+  CHECK(strcmp(d.text, "abcdef") == 0);
+  CHECK(!d.script.reader.buffer);
+  neap__reader_ended(&d.script.reader, "read", UV_EOF);
+  CHECK(d.code == UV_EOF);
+  close_script(&d.script);
+}
+
+TEST(what_a_sink_leaves_is_offered_again_and_the_end_comes_behind_it) {
+  drain d;
+  open_drain(&d, 2);
+  arrive_text(&d.script, "abcde");
+  CHECK(strcmp(d.text, "ab") == 0);
+  arrive_text(&d.script, "f");
+  CHECK(strcmp(d.text, "abcd") == 0);
+  neap__reader_ended(&d.script.reader, "read", UV_EOF);
+  CHECK(d.code == 0);
+  neap__reader_offer(&d.script.reader);
+  CHECK(strcmp(d.text, "abcdef") == 0);
+  CHECK(d.code == UV_EOF);
+  close_script(&d.script);
+}
+
+TEST(a_sink_is_told_of_errors_and_of_the_close_once) {
+  drain d;
+  open_drain(&d, SIZE_MAX);
+  neap__reader_failed(&d.script.reader, "read", UV_ENOMEM);
+  CHECK(d.code == UV_ENOMEM);
+  neap__reader_close(&d.script.reader);
+  CHECK(d.code == UV_ENOMEM);
+  CHECK(neap__reader_attach(&d.script.reader, &sink, &d) == NEAP_ECLOSED);
+  close_script(&d.script);
+}
+
+TEST(a_reader_has_a_sink_or_reads) {
+  drain d;
+  open_drain(&d, 1);
+  neap__read *refused = some(&d.script, 10);
+  CHECK(neap_task_error(&refused->op.task)->code == NEAP_EMISUSE);
+  neap_task_unref(&refused->op.task);
+  arrive_text(&d.script, "abc");
+  neap__reader_detach(&d.script.reader);
+  neap__read *read = some(&d.script, 10);
+  CHECK(neap_task_status(&read->op.task) == NEAP_DONE);
+  CHECK(neap__reader_attach(&d.script.reader, &sink, &d) == 0);
+  neap_task_unref(&read->op.task);
+  close_script(&d.script);
+}
+
+TEST(bytes_of_others_are_copied) {
+  script s;
+  open_script(&s);
+  CHECK(neap__reader_feed(&s.reader, "abc", 3));
+  neap__read *read = exactly(&s, 5);
+  CHECK(neap_task_status(&read->op.task) == NEAP_PENDING);
+  CHECK(neap__reader_feed(&s.reader, "def", 3));
+  CHECK(neap_task_status(&read->op.task) == NEAP_DONE);
+  CHECK(read->length == 5 && memcmp(read->data + read->start, "abcde", 5) == 0);
+  neap_task_unref(&read->op.task);
+  neap_loop_fail_allocation(s.loop, 1, true);
+  char many[100000] = {0};
+  CHECK(!neap__reader_feed(&s.reader, many, sizeof many));
+  neap_loop_fail_allocation(s.loop, 0, false);
+  CHECK(neap__reader_buffered(&s.reader) == 1);
+  close_script(&s);
+}

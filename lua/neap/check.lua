@@ -14,6 +14,12 @@ function M.callable(x, name, index)
   core.argument_error(name, index, "function expected, got " .. core.type_name(x))
 end
 
+--- A function that can run on another thread.
+function M.lua_function(x, name, index)
+  if type(x) == "function" then return end
+  core.argument_error(name, index, "function expected, got " .. core.type_name(x))
+end
+
 function M.table(x, name, index)
   if type(x) == "table" then return end
   core.argument_error(name, index, "table expected, got " .. core.type_name(x))

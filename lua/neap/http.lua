@@ -1,12 +1,13 @@
---- neap.http: HTTP. Each half is loaded when it is first asked for: most programs need neither,
---- and each
---- stands on a library of its own.
+--- neap.http: each part is loaded when it is first asked for: most programs need none of them, and
+--- each stands on a library of its own.
 
 ---@class neap.http
 local M = {}
 
 -- What is in which module.
 local homes = {
+  serve = "neap.http_server",
+  files = "neap.http_files",
   client = "neap.http_client",
   request = "neap.http_client",
   get = "neap.http_client",
@@ -33,4 +34,4 @@ local function load_all(self)
   return next, self, nil
 end
 
-return setmetatable(M, { __index = load_name, __pairs = load_all })
+return setmetatable(M, { __name = "neap.http", __index = load_name, __pairs = load_all })

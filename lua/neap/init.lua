@@ -78,14 +78,22 @@ local M = {
   localvar = localvar.localvar,
   progress = progress.progress,
 
+  -- threads
+  worker = require "neap.worker",
+  parallel = require "neap.parallel",
+  serve_cores = require "neap.cores".serve_cores,
+
   -- I/O
+  buffer = core.buffer,
   fs = require "neap.fs",
   net = require "neap.net",
+  tls = require "neap.tls",
   dns = require "neap.dns",
   signal = require "neap.signal",
   process = require "neap.process",
   stdio = require "neap.stdio",
   http = require "neap.http",
+  sqlite = require "neap.sqlite",
 
   -- diagnostics
   error = core.error,

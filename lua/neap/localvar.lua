@@ -68,6 +68,11 @@ function LocalVar:__tostring()
   return "neap.LocalVar: " .. tostring(self:get())
 end
 
+--- To another thread it goes with the value that it has here, which is the default there.
+core.crossing_class("neap.localvar", LocalVar, function(var)
+  return { default = var:get() }
+end)
+
 --- A variable whose value belongs to the task that sets it.
 ---@param default any
 ---@return neap.LocalVar

@@ -5,6 +5,8 @@ local semaphore = require "neap.semaphore"
 
 local await = core.await
 
+require "neap.tls" -- adds the option 'tls', and methods of connections
+
 local M = {
   connect = core.net.connect,
   listen = core.net.listen,
@@ -21,9 +23,19 @@ local function has_ended(err)
   return type(err) == "table" and (err.code == "ECLOSED" or err.code == "ECANCELLED")
 end
 
-local function run_handler(handler, accepted)
+--- A peer that does not speak holds up nobody but itself.
+local function shake_hands(conn, limit)
+  local is_done = core.try_for(limit, await, conn:handshake())
+  if is_done then return end
+  local host, port = conn:peer()
+  error(core.error("ETIMEDOUT", "the TLS handshake took too long",
+    { syscall = "handshake", address = port and ("%s:%d"):format(host, port) or host }), 0)
+end
+
+local function run_handler(self, accepted)
   local conn <close> = accepted
-  handler(conn)
+  if conn:is_tls() then shake_hands(conn, self.handshake_timeout) end
+  self.handler(conn)
 end
 
 --- What became of a connection: its errors are nobody else's.
@@ -34,7 +46,7 @@ local function finish(self, task, conn, permit)
 end
 
 local function start_handler(self, conn, permit)
-  local task = core.start(run_handler, self.handler, conn)
+  local task = core.start(run_handler, self, conn)
   task:on_done(function() finish(self, task, conn, permit) end)
 end
 
@@ -67,6 +79,7 @@ local function serve_until(self, token)
       if conn then start_handler(self, conn, self.permit) end
     until not ok
     await(self.server:close())
+    if self.on_stop then self.on_stop() end
     scope:set_timeout(self.grace)
   end)
   if not has_ended(err) then error(err, 0) end
@@ -101,11 +114,15 @@ function M.serve(opts, handler)
   local limit = check.limit(opts, "serve", 1)
   local grace = opts.grace == nil and 5 or opts.grace
   check.seconds(grace, "option 'grace'", "serve", 1)
+  local handshake_timeout = opts.handshake_timeout == nil and 10 or opts.handshake_timeout
+  check.seconds(handshake_timeout, "option 'handshake_timeout'", "serve", 1)
   check_function(opts, "on_listen")
   local self = {
     handler = handler,
     grace = grace,
+    handshake_timeout = handshake_timeout,
     on_error = check_function(opts, "on_error"),
+    on_stop = check_function(opts, "on_stop"),
     permits = limit < math.huge and semaphore.semaphore(limit) or nil,
   }
   local task = core.start(serve, opts, self)

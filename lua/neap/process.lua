@@ -176,14 +176,19 @@ local function run(self)
   return self.result
 end
 
+--- What the child reads is what is in a Buffer now, whatever becomes of that.
 local function input(opts)
   local text = opts.input
   if text == nil then return "" end
-  if type(text) ~= "string" then refuse("run", "input", "a string", text) end
+  local is_buffer = core.type_name(text) == "neap.Buffer"
+  if type(text) ~= "string" and not is_buffer then
+    refuse("run", "input", "a string or a Buffer", text)
+  end
   if opts.stdin ~= nil and opts.stdin ~= "pipe" then
     core.argument_error("run", 1, "option 'input' goes to a pipe: option 'stdin' is something else")
   end
-  return text
+  if not is_buffer then return text end
+  return text:is_writable() and text:string() or text:slice()
 end
 
 local function max_output(opts)

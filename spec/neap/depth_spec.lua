@@ -260,3 +260,47 @@ describe("nested scopes", function()
     end)
   end))
 end)
+
+describe("transfer", function()
+  local transfer = core.transfer
+
+  it("copies what is nested 200 000 deep", h.plain(function()
+    local list = {}
+    for _ = 1, 200000 do list = { list } end
+    local copy, depth = transfer(list), 0
+    while copy[1] do copy, depth = copy[1], depth + 1 end
+    assert.equal(200000, depth)
+  end))
+
+  it("copies chains of functions 100 000 long", h.plain(function()
+    local f = function() return 0 end
+    for _ = 1, 100000 do
+      local inner = f
+      f = function() return inner end
+    end
+    local copy, depth = transfer(f), 0
+    while copy ~= 0 do copy, depth = copy(), depth + 1 end
+    assert.equal(100001, depth)
+  end))
+
+  it("names what cannot cross 100 000 deep", h.plain(function()
+    local list = { coroutine.create(print) }
+    for _ = 1, 100000 do list = { list } end
+    local ok, err = pcall(transfer, list)
+    assert.is_false(ok)
+    assert.is_truthy(err:find("argument 1" .. ("[1]"):rep(16) .. "..." .. ("[1]"):rep(17), 1, true))
+  end))
+
+  it("keeps the code of 100 000 closures of a function once", h.plain(function()
+    local function collect() collectgarbage() collectgarbage() end
+    local function use(n)
+      for i = 1, n do assert(transfer(function() return i end)() == i) end
+    end
+    use(1000)
+    collect()
+    local before = collectgarbage("count")
+    use(99000)
+    collect()
+    assert.is_true(collectgarbage("count") < before + 16)
+  end))
+end)

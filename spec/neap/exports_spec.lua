@@ -3,6 +3,7 @@ local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
 local types = require "spec.types"
+local web = require "spec.http_wire"
 local neap = require "neap"
 local testing = require "neap.testing"
 
@@ -155,7 +156,38 @@ local function connect()
   return conn, server, conn
 end
 
+--- What a handler has got; its methods can still be looked at.
+local function handled(which)
+  return function()
+    local object
+    local task, server = web.serve(function(...) object = select(which, ...) end)
+    web.ask(server, web.get("/"))
+    web.stop(task)
+    return object
+  end
+end
+
+local function open_database()
+  local db = await(neap.sqlite.open(":memory:"))
+  return db, db
+end
+
+local function begin()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return db:transaction(function(tx) return tx end)
+end
+
+local function rows()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return (db:rows("SELECT 1"))
+end
+
 local objects = {
+  ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
+  ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
+  Database = { "sqlite", "Database", open_database },
+  Transaction = { "sqlite", "Transaction", begin },
+  Rows = { "sqlite", "Rows", rows },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },
@@ -170,7 +202,13 @@ local objects = {
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
   Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
+  Buffer = { "buffer", "Buffer", function() return neap.buffer(1) end },
   Channel = { "channel", "Channel", function() return neap.channel() end },
+  ThreadChannel = { "thread-channel", "ThreadChannel", function()
+    return neap.worker.channel()
+  end },
+  Pool = { "worker", "Pool", function() return neap.worker.pool(1) end },
+  Counters = { "worker", "neap.worker.counters", function() return neap.worker.counters(1) end },
   Semaphore = { "sync", "Semaphore", function() return neap.semaphore(1) end },
   Permit = { "sync", "Permit", function() return await(neap.semaphore(1):acquire()) end },
   Mutex = { "sync", "Mutex", function() return neap.mutex() end },
@@ -195,8 +233,9 @@ local function close_all(first, ...)
   close_all(...)
 end
 
---- Here is no terminal: terminal_spec.lua looks at this class.
-local elsewhere = { Tty = true }
+--- Here is no terminal: terminal_spec.lua looks at this class. Others are only within workers:
+--- parallel_spec.lua and cores_spec.lua.
+local elsewhere = { Tty = true, ParallelLoop = true, CoreStats = true, Cores = true }
 
 local function described(object)
   local page, title = object[1], object[2]
@@ -212,7 +251,11 @@ local modules = {
   signal = neap.signal,
   process = neap.process,
   stdio = neap.stdio,
+  tls = neap.tls,
   http = neap.http,
+  sqlite = neap.sqlite,
+  parallel = neap.parallel,
+  worker = neap.worker,
   testing = testing,
 }
 
@@ -258,7 +301,7 @@ describe("exports", function()
 
   it("of each class with functions are looked at here", h.plain(function()
     for class, description in pairs(classes) do
-      local name = class:match("^neap%.(%w+)$")
+      local name = class:match("^neap%.([%w.]+)$")
       if next(description.names) and class ~= "neap" then
         assert(modules[name] or objects[name] or elsewhere[name], class .. " is not compared")
       end

@@ -35,6 +35,21 @@ describe("neap.stdio", function()
     assert.is_true(output == input)
   end))
 
+  it("reads into Buffers and writes them", h.run(function()
+    local input = ("0123456789abcde\n"):rep(65536)
+    local output = program.run([[
+      neap.run(function()
+        local buf = neap.buffer(10000)
+        while true do
+          local n = await(stdio.stdin:read_into(buf))
+          if not n then break end
+          await(stdio.stdout:write(buf:slice(1, n)))
+        end
+      end)
+    ]], { input = neap.buffer(input) })
+    assert.is_true(output == input)
+  end))
+
   it("reads and writes files", with_file("a\nb\n", function(file)
     assert.equal("<a>\n<b>\n", program.run(ECHO, { stdin = file }))
   end))

@@ -46,6 +46,16 @@ describe("a terminal", lfs.attributes(TERMINAL, "mode") and function()
     contains(AS_USUAL, shown)
   end))
 
+  it("is read into a Buffer, and shows one", h.run(function()
+    contains("<typed\n>", show([[
+      neap.run(function()
+        local buf = neap.buffer(100)
+        local n = await(stdio.stdin:read_into(buf))
+        await(stdio.stdout:write("<", buf:slice(1, n):freeze(), ">\n"))
+      end)
+    ]], "typed\n"))
+  end))
+
   it("has all methods of a Conn, and two of its own", h.run(function()
     local shown = show([[
       neap.run(function()

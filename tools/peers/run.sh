@@ -243,7 +243,7 @@ fetch() {
 }
 
 fetch_many() {
-  curl -sS --max-time 20 "$url/[1-1000]" >"$work/many" || return 1
+  curl -sS --max-time 20 "$url/?[1-1000]" >"$work/many" || return 1
   [ "$(grep -cx 'hello, world' "$work/many")" -eq 1000 ]
 }
 
@@ -256,7 +256,33 @@ wrk_is_content() {
 
 no_request() {
   printf 'nonsense\r\n\r\n' | timeout 20 nc -N 127.0.0.1 "$port" >"$work/refused"
-  [ ! -s "$work/refused" ] && fetch "hello, world" "$url"
+  head -n 1 "$work/refused" | grep -q '^HTTP/1.1 400 Bad Request' && fetch "hello, world" "$url"
+}
+
+# uploads OPTIONS...: curl gets back what it sends.
+uploads() {
+  curl -sS --max-time 20 --data-binary "@$work/data" "$@" "$url/echo" >"$work/echoed" || return 1
+  cmp "$work/data" "$work/echoed"
+}
+
+# Node's fetch: JSON, a body that is streamed both ways, and many at once.
+node_fetches() {
+  timeout 30 node --input-type=module - "$url" <<'END'
+const url = process.argv[2];
+const check = (fact, what) => { if (!fact) { console.log(what); process.exit(1); } };
+const hello = await (await fetch(url + "/hello?name=Node%20js")).json();
+check(hello.hello === "Node js", "json");
+const body = "x".repeat(300000);
+const echo = await fetch(url + "/echo", { method: "POST", body });
+check((await echo.text()) === body, "echo");
+const all = await Promise.all(Array.from({ length: 200 }, () => fetch(url).then((r) => r.text())));
+check(all.every((text) => text === "hello, world\n"), "many");
+const ticks = await fetch(url + "/ticks");
+let pieces = 0;
+for await (const piece of ticks.body) pieces += piece.length > 0;
+check(pieces >= 3, "pieces: " + pieces);
+check((await fetch(url + "/nothing")).status === 404, "404");
+END
 }
 
 # Four clients, each busy on a connection of its own: none loses an answer that was under way. Exit
@@ -264,7 +290,7 @@ no_request() {
 drains_http() {
   clients=
   for i in 1 2 3 4; do
-    background curl -sS --fail-early --max-time 20 "$url/[1-1000000]" >"$work/busy.$i" 2>/dev/null
+    background curl -sS --fail-early --max-time 20 "$url/?[1-1000000]" >"$work/busy.$i" 2>/dev/null
     clients="$clients $!"
   done
   for i in 1 2 3 4; do until_ok [ -s "$work/busy.$i" ] || return 1; done
@@ -288,9 +314,94 @@ check_http() {
   check "curl sends a body, then has its connection again" \
     fetch 1.0. -o "$work/a" -o "$work/b" -w '%{num_connects}.' -d name=value "$url" "$url"
   check "curl gets 1000 pages on one connection" fetch_many
+  head -c 1000000 /dev/urandom >"$work/data"
+  check "curl sends a large body and gets it back" uploads
+  check "curl waits for 100 Continue before it sends one" uploads -H "Expect: 100-continue"
+  check "curl sends one in chunks" uploads -H "Transfer-Encoding: chunked"
+  check "Node fetches JSON, streams, and 200 pages at once" node_fetches
   check "wrk sees neither errors nor other answers on 64 connections" wrk_is_content
-  check "what is no request is not answered, and others are" no_request
+  check "what is no request is refused, and others are served" no_request
   check "Ctrl-C in the middle of the work loses no answer" drains_http
+}
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+make_certificates() {
+  for name in server client; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+      -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+      -keyout "$work/$name.key" -out "$work/$name.pem" 2>/dev/null
+  done
+}
+
+# What openssl s_client says of itself is on stderr, and in its data are no commands.
+client() {
+  timeout 20 openssl s_client -quiet -verify_return_error -no_ign_eof -nocommands -connect "127.0.0.1:$port" \
+    -CAfile "$work/server.pem" "$@" 2>"$work/client"
+}
+
+# s_client ends with its input, whatever comes back then: it stays open until all has.
+echoes_lines() {
+  seq 1 20000 >"$work/lines"
+  { cat "$work/lines" && sleep 2; } | client "$@" >"$work/echoed" || true
+  cmp "$work/lines" "$work/echoed"
+}
+
+resumes() {
+  for how in -sess_out -sess_in; do
+    { echo hello && sleep 1; } |
+      timeout 20 openssl s_client -connect "127.0.0.1:$port" -CAfile "$work/server.pem" \
+        "$how" "$work/session" >"$work/client" 2>&1
+  done
+  grep -q '^Reused, TLSv1.3' "$work/client" || { tail -20 "$work/client" && return 1; }
+}
+
+check_tls() {
+  make_certificates
+  start examples/tls_echo.lua "$work/server.pem" "$work/server.key"
+  head -c 1000000 /dev/urandom >"$work/data"
+  address=OPENSSL:127.0.0.1:$port,cafile=$work/server.pem,commonname=localhost
+  check "socat gets back what it sends over TLS" echoes socat -t 20 - "$address"
+  check "openssl s_client gets back what it sends" echoes_lines -tls1_3
+  check "openssl s_client gets back what it sends over TLS 1.2" echoes_lines -tls1_2
+  check "openssl s_client resumes its session" resumes
+  check "neap gets back from itself what it sends over TLS" \
+    echoes "$lua" tools/peers/tls_send.lua "$work/server.pem" localhost 127.0.0.1 "$port"
+  check "Ctrl-C ends the server with TLS" stops
+}
+
+check_tls_client() {
+  background socat -d -d "OPENSSL-LISTEN:0,cert=$work/server.pem,key=$work/server.key,verify=0" PIPE \
+    >/dev/null 2>"$work/log"
+  server=$!
+  until_ok grep -q 'listening on' "$work/log" || cat "$work/log"
+  port=$(sed -n 's/.*listening on .*AF=[0-9]* .*:\([0-9]*\)$/\1/p' "$work/log")
+  head -c 30000 /dev/urandom >"$work/data"
+  check "neap gets back from socat what it sends over TLS" \
+    echoes "$lua" tools/peers/tls_send.lua "$work/server.pem" localhost 127.0.0.1 "$port"
+  kill "$server" 2>/dev/null
+}
+
+fetches_nothing() {
+  ! curl -s --max-time 20 "$@"
+}
+
+check_https() {
+  start tools/peers/tls_hello.lua "$work/server.pem" "$work/server.key"
+  url=https://localhost:$port
+  check "curl gets a page over TLS" fetch "hello, world" --cacert "$work/server.pem" "$url"
+  check "curl gets two pages on one connection" fetch "1.0." \
+    --cacert "$work/server.pem" -w '%{num_connects}.' -o "$work/a" -o "$work/b" "$url" "$url"
+  check "curl refuses a server that it does not trust" fetches_nothing "$url"
+  check "curl gets no page without TLS" fetches_nothing "http://localhost:$port"
+  check "curl gets a page after that" fetch "hello, world" --cacert "$work/server.pem" "$url"
+  stops
+  start tools/peers/tls_hello.lua "$work/server.pem" "$work/server.key" "$work/client.pem"
+  url=https://localhost:$port
+  check "curl gets a page with its certificate" fetch "hello, world" --cacert "$work/server.pem" \
+    --cert "$work/client.pem" --key "$work/client.key" "$url"
+  check "curl gets none without" fetches_nothing --cacert "$work/server.pem" "$url"
+  stops
 }
 
 # -------------------------------------------------------------------------------------------------
@@ -302,4 +413,7 @@ check_udp_echo
 check_client
 check_chat
 check_http
+check_tls
+check_tls_client
+check_https
 echo "1..$count"

@@ -16,6 +16,10 @@
 ---@field signal neap.signal
 ---@field process neap.process
 ---@field stdio neap.stdio
+---@field tls neap.tls
+---@field sqlite neap.sqlite
+---@field parallel neap.parallel
+---@field worker neap.worker
 ---@field http neap.http
 local neap = {}
 
@@ -143,7 +147,7 @@ function neap.race(fn, ...) end
 function neap.map(list, fn, opts) end
 
 ---The same without results; of an iterator, fn gets all of its values. It is closed at the end.
----@param items any[] | fun(): ... | neap.Channel | neap.Stream | neap.Each
+---@param items any[] | fun(): ... | neap.Channel | neap.ThreadChannel | neap.Stream | neap.Each
 ---@param fn fun(...): ...
 ---@param opts? neap.LoopOptions
 ---@return neap.Task
@@ -282,6 +286,12 @@ function neap.link(token, ...) end
 function neap.with_token(token, fn, ...) end
 
 -- coordination ------------------------------------------------------------------------------------
+
+---Bytes outside of Lua's memory: a string's, immutable, or so many zeros, writable.
+---@param bytes string | integer
+---@return neap.Buffer
+---@nodiscard
+function neap.buffer(bytes) end
 
 ---@class neap.ChannelOptions
 ---@field full? "wait" | "drop_oldest" | "drop_newest" | "drop_write" default "wait"
@@ -583,6 +593,79 @@ local Registration = {}
 ---@return boolean removed true if it was removed before it ran
 function Registration:unregister() end
 
+---A view of a block of bytes. Places are counted from 1; ranges are those of string.sub.
+---@class neap.Buffer
+---@operator len: integer
+local Buffer = {}
+
+---All bytes.
+---@return string
+---@nodiscard
+function Buffer:string() end
+
+---@param i? integer default 1
+---@param j? integer default -1
+---@return string
+---@nodiscard
+function Buffer:sub(i, j) end
+
+---@param i? integer default 1
+---@param j? integer default i
+---@return integer ...
+---@nodiscard
+function Buffer:byte(i, j) end
+
+---Plain: there are no patterns.
+---@param bytes string | number | neap.Buffer
+---@param init? integer default 1
+---@return integer? first
+---@return integer? last
+---@nodiscard
+function Buffer:find(bytes, init) end
+
+---As string.unpack, in place.
+---@param fmt string
+---@param pos? integer default 1
+---@return any ... the values, and the place behind them
+---@nodiscard
+function Buffer:unpack(fmt, pos) end
+
+---Another view of the same bytes.
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer
+---@nodiscard
+function Buffer:slice(i, j) end
+
+---@param pos integer
+---@param bytes string | number | neap.Buffer
+---@return integer # the place behind them
+function Buffer:set(pos, bytes) end
+
+---As string.pack, in place.
+---@param pos integer
+---@param fmt string
+---@param ... any
+---@return integer # the place behind them
+function Buffer:pack(pos, fmt, ...) end
+
+---@param byte integer from 0 to 255
+---@param i? integer default 1
+---@param j? integer default -1
+---@return neap.Buffer # itself
+function Buffer:fill(byte, i, j) end
+
+---Immutable from now on, with all slices of the block; EMISUSE while a read into it is under way.
+---@return neap.Buffer # itself
+function Buffer:freeze() end
+
+---@return boolean
+---@nodiscard
+function Buffer:is_writable() end
+
+---The memory is free when the last slice was closed or collected.
+function Buffer:close() end
+
 ---@class neap.Channel
 ---@operator len: integer
 ---@overload async fun(): ...
@@ -613,6 +696,38 @@ function Channel:try_recv() end
 ---@param err? any
 ---@return boolean closed true the first time
 function Channel:close(err) end
+
+---A channel between Lua states; see neap.worker.channel. Two objects of one channel are equal.
+---@class neap.ThreadChannel
+---@operator len: integer
+---@overload async fun(): ...
+local ThreadChannel = {}
+
+---Done when a copy of the item is in the buffer or with a receiver; ECLOSED.
+---@param ... any the item; what cannot cross is an argument error
+---@return neap.Task
+function ThreadChannel:send(...) end
+
+---A Task of true and the item; of false when the channel is closed and empty.
+---@return neap.Task
+---@nodiscard
+function ThreadChannel:recv() end
+
+---@param ... any the item
+---@return boolean sent
+---@return ("full" | "closed")? why
+function ThreadChannel:try_send(...) end
+
+---True and the item, or false and "empty" or "closed".
+---@return boolean received
+---@return any ...
+---@nodiscard
+function ThreadChannel:try_recv() end
+
+---No more items. With an error, each receiver raises a copy of it when the buffer is empty.
+---@param err? any without userdata in it
+---@return boolean closed true the first time
+function ThreadChannel:close(err) end
 
 ---@class neap.Semaphore
 local Semaphore = {}
@@ -800,7 +915,7 @@ function Signals:close() end
 ---@field gid? integer
 
 ---@class neap.process.RunOptions: neap.process.SpawnOptions
----@field input? string
+---@field input? string | neap.Buffer
 ---@field max_output? integer of stdout and stderr each, default 64 MiB
 ---@field check? boolean a code that is not 0 raises EEXIT
 
@@ -846,6 +961,111 @@ function Process:kill(signal) end
 ---Ends it: SIGTERM, after the grace SIGKILL.
 ---@return neap.Task
 function Process:close() end
+
+---@class neap.sqlite
+---@field null lightuserdata stands for NULL in tables of parameters
+---@field library_version string
+local sqlite = {}
+
+---@class neap.sqlite.Options
+---@field readonly? boolean
+---@field create? boolean default true
+---@field readers? integer threads for queries, default 0
+---@field busy_timeout? number seconds of real time, default 5
+---@field wal? boolean default true
+---@field synchronous? "off" | "normal" | "full" | "extra"
+---@field foreign_keys? boolean default true
+
+---What SQLite is given as a BLOB.
+---@class neap.sqlite.Blob
+
+---nil, boolean, number, string, neap.sqlite.blob(...) or neap.sqlite.null; instead of all others one table.
+---@alias neap.sqlite.Value nil | boolean | number | string | neap.sqlite.Blob | lightuserdata | table
+
+---Opens a database, a file or ":memory:".
+---@param path string
+---@param opts? neap.sqlite.Options
+---@return neap.Task # of a neap.Database
+---@nodiscard
+function sqlite.open(path, opts) end
+
+---A string that is stored as a BLOB instead of as TEXT.
+---@param data string
+---@return neap.sqlite.Blob
+---@nodiscard
+function sqlite.blob(data) end
+
+---What a database has, too.
+---@class neap.Transaction
+local Transaction = {}
+
+---@param sql string any number of statements; one if there are parameters
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec(sql, ...) end
+
+---A statement for each set of parameters, all or nothing.
+---@param sql string
+---@param sets neap.sqlite.Value[]
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec_many(sql, sets) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by name, with `columns`
+---@nodiscard
+function Transaction:query(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by number, with `columns`
+---@nodiscard
+function Transaction:arrays(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first row, or nil
+---@nodiscard
+function Transaction:first(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first column of the first row, or nil
+---@nodiscard
+function Transaction:value(sql, ...) end
+
+---`for row in db:rows(sql, ...) do`: batch by batch.
+---@async
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Rows
+---@nodiscard
+function Transaction:rows(sql, ...) end
+
+---Calls fn(tx, ...) in a transaction, commits and returns its results; an error and a cancellation roll back.
+---@async
+---@param opts { mode: string? } | fun(tx: neap.Transaction, ...): ... may be left out
+---@param fn? fun(tx: neap.Transaction, ...): ...
+---@param ... any for fn
+---@return any ...
+function Transaction:transaction(opts, fn, ...) end
+
+---@class neap.Database: neap.Transaction
+local Database = {}
+
+---@return neap.Task
+function Database:close() end
+
+---@return string
+---@nodiscard
+function Database:path() end
+
+---@class neap.Rows
+---@overload fun(): table?
+local Rows = {}
+
+---Ends the query.
+function Rows:close() end
 
 ---HTTP. What is written in Lua has its types there.
 ---@class neap.http
@@ -995,14 +1215,14 @@ function fs.read_file(path) end
 
 ---Creates or replaces.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, atomic?: boolean, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.write_file(path, data, opts) end
 
 ---Creates, or writes behind what is there.
 ---@param path string
----@param data string
+---@param data string | number | neap.Buffer
 ---@param opts? { mode?: neap.fs.Mode, sync?: boolean } mode: of a new file
 ---@return neap.Task
 function fs.append_file(path, data, opts) end
@@ -1237,6 +1457,14 @@ function File:read_line(max) end
 ---@nodiscard
 function File:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function File:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
@@ -1249,12 +1477,21 @@ function File:lines(max) end
 ---@nodiscard
 function File:read_at(position, n) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write(...) end
 
+---At a place of its own in the file, put into the Buffer.
 ---@param position integer
----@param ... string | number
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer default up to the end of the Buffer
+---@return neap.Task # of the number of bytes, fewer at the end; of nil there
+---@nodiscard
+function File:read_at_into(position, buf, pos, n) end
+
+---@param position integer
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function File:write_at(position, ...) end
 
@@ -1305,6 +1542,7 @@ local net = {}
 ---@field keepalive? integer seconds of silence before the first probe; default 0: none
 ---@field local_host? string address to connect from
 ---@field local_port? integer
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions
 
 ---@param host string | neap.ConnectOptions name or address; or all in one table
 ---@param port? integer
@@ -1323,6 +1561,7 @@ function net.connect(host, port, opts) end
 ---@field ipv6_only? boolean
 ---@field mode? integer | string permissions of the Unix socket
 ---@field unlink? boolean a Unix socket that nobody listens to any more is replaced
+---@field tls? neap.tls.Context | neap.tls.ServerOptions
 
 ---@param host string | neap.ListenOptions name or address; or all in one table
 ---@param port? integer 0: a free one
@@ -1335,7 +1574,9 @@ function net.listen(host, port, opts) end
 ---@field server? neap.Server one that listens already
 ---@field limit? integer open connections at once, default: no limit
 ---@field grace? number seconds that open connections have when it ends, default 5
+---@field handshake_timeout? number seconds, of TLS, default 10
 ---@field on_listen? fun(server: neap.Server)
+---@field on_stop? fun() it accepts no more, and the grace begins
 ---@field on_error? fun(err: any, conn: neap.Conn?) default: neap.on_unobserved
 
 ---Serves connections until it is cancelled or its server is closed. Cancelling stops the accepting at once; open
@@ -1364,7 +1605,7 @@ function net.udp(opts) end
 local Udp = {}
 
 ---One datagram; without host and port to where the socket is connected.
----@param data string
+---@param data string | number | neap.Buffer
 ---@param host? string address or name
 ---@param port? integer
 ---@return neap.Task # of the number of bytes
@@ -1472,12 +1713,20 @@ function Conn:read_line(max) end
 ---@nodiscard
 function Conn:read_all(max) end
 
+---What there is, put into the Buffer: it is there when the Task is done.
+---@param buf neap.Buffer writable
+---@param pos? integer default 1
+---@param n? integer bytes at most, default up to the end of the Buffer
+---@return neap.Task # of the number of bytes; of nil at the end
+---@nodiscard
+function Conn:read_into(buf, pos, n) end
+
 ---@async
 ---@param max? integer bytes of a line, default 1 MiB
 ---@return fun(): string?
 function Conn:lines(max) end
 
----@param ... string | number
+---@param ... string | number | neap.Buffer
 ---@return neap.Task # of the number of bytes
 function Conn:write(...) end
 
@@ -1513,7 +1762,450 @@ function Conn:set_keepalive(on, seconds) end
 ---@nodiscard
 function Conn:fd() end
 
+---Goes on with TLS, as a client or, with `server = true`, as a server.
+---@param opts? true | neap.tls.Context | neap.tls.StartOptions
+---@return neap.Task # done after the handshake
+function Conn:start_tls(opts) end
+
+---@return neap.Task # done when reads and writes are protected
+function Conn:handshake() end
+
+---@return boolean
+---@nodiscard
+function Conn:is_tls() end
+
+---@return neap.tls.Info? # nil without TLS, or before its handshake is done
+---@nodiscard
+function Conn:tls() end
+
+---@return string? # resumes the session; nil until the server has given one
+---@nodiscard
+function Conn:tls_session() end
+
+-- neap.tls --------------------------------------------------------------------------------------
+
+---@class neap.tls
+local tls = {}
+
+---What connections share; made by neap.tls.context.
+---@class neap.tls.Context
+
+---@class neap.tls.Certificate
+---@field cert string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+
+---@class neap.tls.Options
+---@field verify? boolean the server's certificate, default true
+---@field ca? string whom to trust, PEM or the path of its file; default: the system's
+---@field ca_path? string a directory
+---@field cert? string PEM, or the path of its file
+---@field key? string the same; default: in `cert`
+---@field password? string of the key
+---@field alpn? string[] application protocols, by preference
+---@field min_version? "1.2" | "1.3"
+---@field max_version? "1.2" | "1.3"
+---@field client_auth? boolean | "optional" a server wants certificates of clients
+---@field sni? table<string, neap.tls.Certificate | neap.tls.Context> of other names of a server
+---@field allow_truncated? boolean an end that was not announced is an ordinary end
+
+---@class neap.tls.ConnectOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+---@field server_name? string that is verified and asked for
+---@field session? string of conn:tls_session()
+
+---@class neap.tls.StartOptions: neap.tls.ConnectOptions
+---@field server? boolean
+
+---@class neap.tls.ServerOptions: neap.tls.Options
+---@field context? neap.tls.Context instead of its options
+
+---@class neap.tls.Peer
+---@field subject string
+---@field issuer string
+---@field serial string
+---@field names string[]
+---@field fingerprint string SHA-256, "AB:CD:..."
+---@field not_before integer seconds since 1970
+---@field not_after integer
+
+---@class neap.tls.Info
+---@field version string
+---@field cipher string
+---@field alpn? string
+---@field server_name? string
+---@field session_reused boolean
+---@field peer? neap.tls.Peer
+
+---Reads certificates once, and keeps the sessions of servers that were visited.
+---@param opts? neap.tls.Options
+---@return neap.tls.Context
+---@nodiscard
+function tls.context(opts) end
+-- workers -----------------------------------------------------------------------------------------
+
+---@class neap.worker
+local worker = {}
+
+---Runs a function on another thread: a Task of its results. It gets copies of the arguments and of its
+---upvalues.
+---@param fn (fun(...): ...) | string a function of Lua, or "module.function", which is required there
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function worker.run(fn, ...) end
+
+---What is as neap.worker, but runs jobs in another way.
+---@param opts neap.WorkerOptions
+---@return { run: fun(fn: (fun(...): ...) | string, ...): neap.Task }
+---@nodiscard
+function worker.with(opts) end
+
+---@class neap.WorkerOptions
+---@field pool? neap.Pool where they run
+---@field loop? boolean they may await
+---@field abandon? boolean a cancelled one is left to itself instead of waited for
+
+---A pool of threads of its own.
+---@param size integer how many threads at most
+---@return neap.Pool
+---@nodiscard
+function worker.pool(size) end
+
+---How many threads a pool has at most; nil: the one that all jobs share that name none.
+---@param pool? neap.Pool
+---@return integer
+function worker.size(pool) end
+
+---Integers that threads share.
+---@param n integer how many
+---@return neap.Counters
+---@nodiscard
+function worker.counters(n) end
+
+---A channel between threads.
+---@param capacity? integer of items that are buffered; nil, math.huge: any number
+---@return neap.ThreadChannel
+---@nodiscard
+function worker.channel(capacity) end
+
+---@class neap.Pool
+local Pool = {}
+
+---The same as worker.run, on a thread of this pool.
+---@param fn (fun(...): ...) | string
+---@param ... any for fn
+---@return neap.Task
+---@nodiscard
+function Pool:run(fn, ...) end
+
+---How many threads it has at most.
+---@return integer
+function Pool:size() end
+
+---Takes no more jobs; its threads end when those that it has have ended.
+---@return neap.Task done then
+function Pool:close() end
+
+---@class neap.Counters
+---@operator len: integer
+local Counters = {}
+
+---@param i integer
+---@return integer
+function Counters:get(i) end
+
+---@param i integer
+---@param value integer
+function Counters:set(i, value) end
+
+---Adds, and wraps around as integers do.
+---@param i integer
+---@param n? integer default: 1
+---@return integer value the new one
+function Counters:add(i, n) end
+
+---@param i integer
+---@param value integer
+---@return integer former
+function Counters:exchange(i, value) end
+
+---Sets it if it is the comparand.
+---@param i integer
+---@param value integer
+---@param comparand integer
+---@return integer former
+function Counters:compare_exchange(i, value, comparand) end
+
+---Makes it the smaller of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer smaller
+function Counters:min(i, value) end
+
+---Makes it the greater of itself and the value.
+---@param i integer
+---@param value integer
+---@return integer greater
+function Counters:max(i, value) end
+
+-- parallel loops ----------------------------------------------------------------------------------
+
+---@class neap.ParallelOptions
+---@field workers? integer how many jobs share the loop; default: the threads of the pool
+---@field chunk? integer indices or items that a worker takes at a time
+---@field pool? neap.Pool
+---@field combine? fun(a: any, b: any): any of reduce
+
+---@class neap.parallel
+local parallel = {}
+
+---Calls fn(i, loop) on other threads for each i from lo to hi, once, in no certain order.
+---@param lo integer
+---@param hi integer
+---@param fn fun(i: integer, loop: neap.ParallelLoop)
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { completed: boolean, lowest_break: integer? }
+function parallel.range(lo, hi, fn, opts) end
+
+---The first results of fn(item, index), in the order of the list, with n.
+---@param list any[]
+---@param fn fun(item: any, index: integer): any
+---@param opts? neap.ParallelOptions
+---@return neap.Task # of { n: integer, [integer]: any }
+---@nodiscard
+function parallel.map(list, fn, opts) end
+
+---Folds the list chunk by chunk, from left to right; fn must be associative.
+---@param list any[]
+---@param fn fun(result: any, item: any): any
+---@param init any
+---@param opts? neap.ParallelOptions with combine, where results and items are of two kinds
+---@return neap.Task
+---@nodiscard
+function parallel.reduce(list, fn, init, opts) end
+
+---Runs the functions at the same time: their first results, with n.
+---@param ... fun(): any
+---@return neap.Task # of { n: integer, [integer]: any }
+function parallel.invoke(...) end
+
+---@class neap.ParallelLoop
+local ParallelLoop = {}
+
+---Nothing above this index is begun any more; all below it run.
+function ParallelLoop:break_() end
+
+---Nothing is begun any more.
+function ParallelLoop:stop() end
+
+---Whether this call might as well return.
+---@return boolean
+---@nodiscard
+function ParallelLoop:should_exit() end
+
+-- servers on all processors -----------------------------------------------------------------------
+
+---@class neap.CoresOptions: neap.ServeOptions
+---@field module string the name of a module that each worker requires
+---@field workers? integer default: one for each processor
+---@field on_listen? fun(cores: neap.Cores) called once, when all workers listen
+---@field on_error? fun(err: any, number: integer) an error of a handler, and the number of its worker
+
+---Serves on all processors: each worker is a thread with a loop and a Lua state, and listens to the same port.
+---@param opts neap.CoresOptions
+---@return neap.Task ends when it is cancelled
+function neap.serve_cores(opts) end
+
+---@class neap.CoreCounts
+---@field connections integer so far
+---@field open integer
+---@field errors integer of handlers
+---@field requests integer
+---@field memory integer bytes of its Lua state when it was last looked at
+
+---@class neap.Cores
+local Cores = {}
+
+---Where it listens.
+---@return string host
+---@return integer port
+---@nodiscard
+function Cores:address() end
+
+---How many workers there are.
+---@return integer
+---@nodiscard
+function Cores:workers() end
+
+---What each worker has done so far, and all of them together.
+---@return { [integer]: neap.CoreCounts, total: neap.CoreCounts }
+---@nodiscard
+function Cores:stats() end
+
+---@class neap.CoreStats
+local CoreStats = {}
+
+---Adds to one of this worker's counters.
+---@param name "connections"|"open"|"errors"|"requests"
+---@param n? integer default 1
+function CoreStats:add(name, n) end
+
 -- require "neap.testing" ------------------------------------------------------------------------
+
+
+---@class neap.http.ServeOptions: neap.ServeOptions
+---@field handler? neap.http.Handler
+---@field max_header? number bytes of a head, default 16 KiB
+---@field max_body? number bytes of a body, default 16 MiB; math.huge: any
+---@field header_timeout? number seconds for a head, default 20
+---@field idle_timeout? number seconds in which nothing moves, default 60
+---@field cancel_on_disconnect? boolean default true: a client that leaves cancels the handler
+---@field on_error? fun(err: any, req: neap.http.ServerRequest|neap.Conn|nil) default: neap.on_unobserved
+
+---What it returns is the response: a body (a string, or a table for JSON), a status, both, headers behind them, or a
+---Task of these.
+---@alias neap.http.Handler async fun(req: neap.http.ServerRequest, res: neap.http.ServerResponse): ...
+
+---Serves HTTP/1.1 until it is cancelled or its server is closed; then requests under way are answered.
+---@param opts neap.http.ServeOptions
+---@param handler? neap.http.Handler
+---@return neap.Task
+function http.serve(opts, handler) end
+
+---@class neap.http.FilesOptions
+---@field index? string|false default "index.html"
+---@field hidden? boolean names that begin with a dot, too
+---@field max_age? integer seconds for Cache-Control
+
+---A handler for the files below a directory.
+---@param directory string
+---@param opts? neap.http.FilesOptions
+---@return neap.http.Handler
+---@nodiscard
+function http.files(directory, opts) end
+
+---A request; over when its handler has ended.
+---@class neap.http.ServerRequest
+---@field method string
+---@field path string decoded
+---@field target string as it was sent
+---@field query table<string, string> the first value of each name, decoded
+---@field headers table<string, string> by names in any case
+---@field version "1.1" | "1.0"
+---@field length integer? of the body, where it was told
+---@overload async fun(): string? the body as it comes: `for chunk in req do`
+local Request = {}
+
+---One header; values of the same name are joined.
+---@param name string
+---@return string?
+---@nodiscard
+function Request:header(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:header_values(name) end
+
+---@param name string
+---@return string[]
+---@nodiscard
+function Request:query_values(name) end
+
+---The rest of the body.
+---@param max? integer
+---@return neap.Task<string>
+function Request:text(max) end
+
+---The rest of the body, which is JSON.
+---@param max? integer
+---@return neap.Task
+function Request:json(max) end
+
+---What there is, n bytes at most; nil at the end.
+---@param n? integer
+---@return neap.Task<string?>
+function Request:read(n) end
+
+---@param n integer
+---@return neap.Task<string>
+function Request:read_exactly(n) end
+
+---@param delimiter string
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_until(delimiter, max) end
+
+---@param max? integer
+---@return neap.Task<string?>
+function Request:read_line(max) end
+
+---@param max? integer
+---@return neap.Task<string>
+function Request:read_all(max) end
+
+---What there is goes into a buffer; nil at the end.
+---@param buffer neap.Buffer
+---@param pos? integer
+---@param n? integer
+---@return neap.Task<integer?>
+function Request:read_into(buffer, pos, n) end
+
+---@param max? integer
+---@return async fun(): string?
+---@nodiscard
+function Request:lines(max) end
+
+---Host and port of the client.
+---@return string host
+---@return integer? port
+function Request:peer() end
+
+---A response; over when its handler has ended.
+---@class neap.http.ServerResponse
+---@field status integer?
+---@field is_sent boolean
+local Response = {}
+
+---Sets a header; with nil takes it away; with the name alone gives what was set.
+---@param name string
+---@param value? string|number
+---@return string?
+function Response:header(name, value) end
+
+---@param name string
+---@param value string|number
+function Response:add_header(name, value) end
+
+---The whole response.
+---@param status? integer|string
+---@param body? string
+---@overload fun(self: neap.http.ServerResponse, body?: string)
+function Response:send(status, body) end
+
+---@param status integer
+---@param value any
+---@overload fun(self: neap.http.ServerResponse, value: any)
+function Response:json(status, value) end
+
+---@param location string
+---@param status? integer default 302
+function Response:redirect(location, status) end
+
+---A file, with its type, tag and date.
+---@param path string
+---@param opts? { type: string?, max_age: integer? }
+---@return neap.Task
+function Response:file(path, opts) end
+
+---A piece of the body.
+---@param ... string|number
+---@return neap.Task
+function Response:write(...) end
+
+---The body ends here.
+function Response:finish() end
 
 ---@class neap.testing
 local testing = {}
