@@ -1,6 +1,5 @@
 --- neap.http: the body of a request, from what the options say: a string, or a function that gives
---- it piece
---- by piece.
+--- it piece by piece.
 local check = require "neap.check"
 local core = require "neap.core"
 local json = require "neap.json"
