@@ -1,5 +1,5 @@
--- GETs of a small body, so many at a time: requests a second. Arguments: number of requests, how many
--- at a time, port.
+-- GETs of a small body, so many at a time: requests a second. Arguments: number of requests, how
+-- many at a time, port.
 local neap = require "neap"
 
 local await, http = neap.await, neap.http
