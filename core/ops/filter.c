@@ -276,7 +276,7 @@ static bool wants_input(const neap__filter *self) {
 /* What nobody waits for does not keep the loop alive. */
 static void set_weight(const neap__filter *self) {
   uv_handle_t *handle = &self->stream->uv.handle;
-  if (self->is_ready && !self->stream->reader.waiting)
+  if (self->is_ready && !self->stream->reader.waiting && !self->stream->reader.sink)
     uv_unref(handle);
   else
     uv_ref(handle);

@@ -6,7 +6,8 @@ local await = core.await
 
 local M = {}
 
-local STATUSES = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
+local STATUSES = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true,
+  [504] = true }
 local METHODS = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
 local CODES = { ECONNREFUSED = true, ECONNRESET = true, ECONNABORTED = true, EPIPE = true,
   ETIMEDOUT = true, ERESOLVE = true, EHOSTUNREACH = true, ENETUNREACH = true, ENETDOWN = true }
@@ -70,7 +71,8 @@ function M.policy(opts, what, index)
   return policy
 end
 
---- What Retry-After says, in seconds: a number, or a date, which counts from the date of the response.
+--- What Retry-After says, in seconds: a number, or a date, which counts from the date of the
+--- response.
 local function told_delay(res)
   local text = res.headers["retry-after"]
   if not text then return nil end
@@ -116,7 +118,8 @@ end
 
 M.run = core.async(run)
 
---- Calls fn(attempt) until it gives a response that is none of those to be retried, and no error of the
+--- Calls fn(attempt) until it gives a response that is none of those to be retried, and no error
+--- of the
 --- network.
 ---@param fn fun(attempt: integer): neap.http.Response
 ---@param opts? integer | neap.http.Retry
