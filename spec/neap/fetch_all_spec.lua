@@ -11,24 +11,27 @@ local await, process = neap.await, neap.process
 local PROGRAM = "examples/fetch_all.lua"
 local TERMINAL = (os.getenv("NEAP_BUILD") or "build/dev") .. "/terminal"
 
-local function under_clock(opts)
+-- Options of test clocks.
+local STILL, JUMPING = "{}", "{ autojump = true }"
+
+--- A program that runs it with arguments under a test clock.
+local function under_clock(clock, ...)
+  local arguments = {}
+  for i, argument in ipairs{ ... } do arguments[i] = ("%q"):format(argument) end
   return ([[
     local neap = require "neap"
     neap.main = function(fn, ...)
       os.exit(neap.run({ clock = neap.test_clock(%s) }, fn, ...), true)
     end
-  ]]):format(opts)
+    arg = { [0] = %q }
+    assert(loadfile(arg[0]))(%s)
+  ]]):format(clock, PROGRAM, table.concat(arguments, ", "))
 end
-
-local STILL, JUMPING = under_clock(""), under_clock("{ autojump = true }")
 
 --- The command with arguments: under a clock, or as it is; with a proxy in its environment or none.
 local function command(clock, proxy, ...)
   local list = { h.interpreter(), PROGRAM, ... }
-  if clock then
-    table.insert(list, 2, "-e")
-    table.insert(list, 3, clock)
-  end
+  if clock then list = { h.interpreter(), "-e", under_clock(clock, ...) } end
   list.env = {
     LUA_PATH_5_4 = package.path,
     LUA_CPATH_5_4 = package.cpath,
