@@ -1,5 +1,4 @@
--- examples/fetch_all.lua, the job of ./dev demo. Its deadlines are those of a test clock: one that
--- stands still, or one that jumps when nothing else happens.
+-- examples/fetch_all.lua, the job of ./dev demo. Its deadline and pauses are those of a test clock.
 local h = require "spec.helper"
 local lfs = require "lfs"
 local support = require "spec.support"
@@ -11,21 +10,26 @@ local await, process = neap.await, neap.process
 local PROGRAM = "examples/fetch_all.lua"
 local TERMINAL = (os.getenv("NEAP_BUILD") or "build/dev") .. "/terminal"
 
--- Options of test clocks.
-local STILL, JUMPING = "{}", "{ autojump = true }"
+-- How many seconds a test clock moves on, whatever the system takes: none; enough for pauses
+-- between attempts; more than the deadline.
+local STILL, PAUSES, DEADLINE = 0, 10, 31
 
---- A program that runs it with arguments under a test clock.
-local function under_clock(clock, ...)
+--- A program that runs it with arguments under a test clock, which moves on for so many seconds.
+local function under_clock(seconds, ...)
   local arguments = {}
   for i, argument in ipairs{ ... } do arguments[i] = ("%q"):format(argument) end
   return ([[
     local neap = require "neap"
+    local clock = neap.test_clock()
     neap.main = function(fn, ...)
-      os.exit(neap.run({ clock = neap.test_clock(%s) }, fn, ...), true)
+      os.exit(neap.run({ clock = clock }, function(...)
+        neap.background(function() neap.await(clock:advance(%d)) end)
+        return fn(...)
+      end, ...), true)
     end
     arg = { [0] = %q }
     assert(loadfile(arg[0]))(%s)
-  ]]):format(clock, PROGRAM, table.concat(arguments, ", "))
+  ]]):format(seconds, PROGRAM, table.concat(arguments, ", "))
 end
 
 --- The command with arguments: under a clock, or as it is; with a proxy in its environment or none.
@@ -163,7 +167,7 @@ describe(PROGRAM, function()
     end, function(base)
       local port = closed_port()
       local closed = ("http://127.0.0.1:%d/"):format(port)
-      local result = run(JUMPING,
+      local result = run(PAUSES,
         base .. "/none", closed, base .. "/there", "nowhere", "strange://x")
       local lines = lines_of(result.stderr)
       assert.equal(4, #lines, result.stderr)
@@ -187,7 +191,7 @@ describe(PROGRAM, function()
     with_answers(function(_, conn)
       await(conn:read()) -- the client has gone
     end, function(base)
-      local result = run(JUMPING, base .. "/never")
+      local result = run(DEADLINE, base .. "/never")
       assert.equal(base .. "/never: not done within 30 s\n", result.stderr)
       assert.equal(1, result.code)
     end)
