@@ -104,7 +104,7 @@ describe("response:check", function()
         assert.equal(status, err.status)
         assert.equal(res.url, err.url)
         assert.equal("why", err.response:text())
-        assert.equal(("EHTTP: status %d Word %s"):format(status, res.url), tostring(err))
+        assert.equal(("EHTTP: status %d Word, %s"):format(status, res.url), tostring(err))
       end
     end))
 
