@@ -445,6 +445,24 @@ describe("a client with TLS that leaves", function()
     web.stop(task)
   end))
 
+  it("with further requests gets the answers up to the one that waits", h.scoped(function(t)
+    local task, server = serve(function(req)
+      if req.path ~= "/3" then return req.path end
+      local _ <close> = neap.defer(function() t:note("cancelled") end)
+      await(neap.sleep(1000))
+    end)
+    local conn <close> = connect(server)
+    await(conn:write(web.get("/1"), web.get("/2"), web.get("/3")))
+    await(conn:shutdown())
+    support.takes(0.001, function()
+      for i = 1, 2 do assert.equal("/" .. i, (select(3, web.read(conn)))) end
+      assert.equal("", await(conn:read_all()))
+      arrive()
+    end)
+    assert.equal("cancelled", t:logged())
+    web.stop(task)
+  end))
+
   it("in the middle of an upload fails the reads of it", h.scoped(function(t)
     local task, server = serve(function(req)
       neap.shield(function()
@@ -580,20 +598,78 @@ describe("the end of neap.http.serve with TLS", function()
     assert.equal("cancelled", t:logged())
     assert.equal("", await(silent:read_all()))
   end))
+end)
 
-  it("may come with the end of the loop", h.plain(function()
-    for _, bytes in ipairs{ web.get("/"), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", "" } do
+describe("a Lua state that ends with open connections", function()
+  it("is in order, also in the middle of everything", function()
+    local output, how, code = h.process(([[
+      local neap = require "neap"
+      local await = neap.await
       neap.run(function()
-        local task, server = serve(function(req, res)
-          await(res:write("begun"))
-          await(req:text())
-          await(neap.sleep(1000))
-        end, { grace = 0 })
-        local conn = connect(server)
-        await(conn:write(bytes))
-        arrive()
-        task:cancel()
-      end, { clock = "virtual" })
+        local tls = { cert = %q, key = %q }
+        local server = await(neap.net.listen("127.0.0.1", 0, { tls = tls }))
+        neap.background(function()
+          await(neap.http.serve{ server = server, handler = function(req, res)
+            if req.path == "/write" then await(res:write(("x"):rep(50000000))) end
+            if req.path == "/read" then await(req:text()) end
+            if req.path == "/wait" then await(neap.sleep(1000)) end
+            return "x"
+          end })
+        end)
+        local host, port = server:address()
+        conns = {}
+        for i, path in ipairs{ "/", "/write", "/read", "/wait" } do
+          conns[i] = await(neap.net.connect(host, port, { tls = { verify = false } }))
+          local fields = " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+          await(conns[i]:write("POST ", path, fields, "abc"))
+        end
+        conns[5] = await(neap.net.connect(host, port))
+        for _ = 1, 20 do await(neap.yield()) end
+        print("there")
+        os.exit(true, true)
+      end)
+    ]]):format(c.good.cert, c.good.key))
+    assert.same({ "there\n", "exit", 0 }, { output, how, code })
+  end)
+end)
+
+describe("memory that fails once", function()
+  --- Two requests on one connection.
+  local function ask_twice(tls, client)
+    local task, server = serve(function(req)
+      return 200, await(req:text()), { ["X-A"] = "b" }
+    end, { on_error = function() end, tls = tls })
+    local _ <close> = neap.defer(function() task:cancel() end)
+    local host, port = server:address()
+    local conn <close> = await(net.connect(host, port, { tls = client }))
+    await(conn:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", web.get("/")))
+    local first = web.read(conn)
+    return first, (web.read(conn))
+  end
+
+  local function try(n)
+    local fired, first, second = false, nil, nil
+    local former = neap.on_unobserved(function() end)
+    pcall(neap.run, { clock = neap.test_clock{ autojump = true } }, function()
+      local tls = neap.tls.context{ cert = c.good.cert, key = c.good.key }
+      local client = neap.tls.context{ verify = false }
+      core.fail_allocation(n)
+      local _
+      _, _, first, second = neap.try_for(60, pcall, ask_twice, tls, client)
+      fired = core.fail_allocation()
+    end)
+    fired = core.fail_allocation() or fired
+    neap.on_unobserved(former)
+    return fired, first, second
+  end
+
+  it("costs what it fails in, and leaves nothing behind", h.plain(function()
+    local n, fired, first, second = 0, true, nil, nil
+    while fired and n < 1000 do
+      n = n + 1
+      fired, first, second = try(n)
     end
+    assert.same({ 200, 200 }, { first, second })
+    assert.is_true(n > 50 and n < 1000, n)
   end))
 end)
