@@ -128,7 +128,7 @@ end
 --- The protocol is told to those who ask; and it has lengths, so that who just leaves cuts nothing.
 local function tls_options(tls)
   if type(tls) ~= "table" or tls.context ~= nil then return tls end
-  local all = { alpn = { "http/1.1" }, allow_truncated = true }
+  local all = { alpn = { "http/1.1", "http/1.0" }, allow_truncated = true }
   for name, value in pairs(tls) do all[name] = value end
   return all
 end

@@ -269,7 +269,7 @@ describe("neap.http.serve with TLS", function()
     web.stop(task)
   end))
 
-  it("offers http/1.1, unless other protocols are given", h.scoped(function(t)
+  it("offers HTTP/1, unless other protocols are given", h.scoped(function(t)
     local task, server = serve(function(req) return req:tls().alpn or "none" end,
       { on_error = function(err) t:note(err.code) end })
     for _, alpn in ipairs{ { "http/1.1" }, { "h2", "http/1.1" } } do
@@ -278,6 +278,8 @@ describe("neap.http.serve with TLS", function()
       await(conn:write(web.get("/")))
       assert.equal("http/1.1", (select(3, web.read(conn))))
     end
+    local old <close> = connect(server, { alpn = { "http/1.0" } })
+    assert.equal("http/1.0", old:tls().alpn)
     assert.equal("none", (select(3, ask(server, web.get("/")))))
     local ok, err = pcall(connect, server, { alpn = { "h2" } })
     assert.same({ false, "ETLS" }, { ok, err.code })
