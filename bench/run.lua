@@ -86,6 +86,19 @@ local function files_peers(work)
   }
 end
 
+--- 20 000 GETs, 64 at a time.
+local function http_client(command)
+  return program("http_origin", command, "20000 64")
+end
+
+local function http_client_peers()
+  return {
+    { "neap", http_client(script("http_client")) },
+    { "C, curl multi", http_client(program("http_curl")) },
+    { "Node http.Agent", http_client(script("http_client_node")), needs = "node" },
+  }
+end
+
 local function process_peers()
   return {
     { "neap", script("processes") },
@@ -284,6 +297,13 @@ local benches = {
       { "one_by_one", "one after the other, us for each" },
       { "together", "16 at a time, us for each" },
     },
+  },
+  {
+    name = "http_client",
+    about = "20 000 GETs of 13 bytes, 64 at a time, server on core 0, client on core 1",
+    peers = http_client_peers(),
+    limit = "C, curl multi",
+    rows = { { "requests", "P8 requests/s", at_least = 0.85 } },
   },
   {
     name = "workers",

@@ -78,7 +78,7 @@ static int error_tostring(lua_State *L) {
   n += push_field(L, "path", " '", "'");
   n += push_field(L, "dest", " -> '", "'");
   n += push_field(L, "address", " ", "");
-  n += push_field(L, "url", " ", "");
+  n += push_field(L, "url", ", ", "");
   n += push_field(L, "reason", ": ", "");
   lua_concat(L, n);
   return 1;

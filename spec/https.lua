@@ -1,4 +1,5 @@
--- Servers with TLS that are not ours, as children: nginx and Node's https, with a certificate of the hour.
+-- Servers with TLS that are not ours, as children: nginx and Node's https, with a certificate of
+-- the hour.
 local support = require "spec.support"
 local neap = require "neap"
 
@@ -19,8 +20,10 @@ end
 
 --- A certificate that is its own authority, for localhost and the address, and its key.
 local function make_certificate(folder)
-  await(process.run{ "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder .. "/key.pem",
+  await(process.run{ "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+    "-subj",
+    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder
+      .. "/key.pem",
     "-out", folder .. "/cert.pem", check = true })
 end
 
@@ -28,13 +31,16 @@ local NGINX = [[
 daemon off; master_process off; pid FOLDER/pid; error_log stderr notice;
 events { }
 http {
-  access_log off; client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy; fastcgi_temp_path FOLDER/f;
-  uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;
+  access_log off; client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy;
+  fastcgi_temp_path FOLDER/f; uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;
   gzip on; gzip_types text/plain; gzip_min_length 1;
   ssl_certificate FOLDER/cert.pem; ssl_certificate_key FOLDER/key.pem;
   server {
     listen unix:FOLDER/tls ssl http2;
-    location /text { default_type text/plain; return 200 "hello hello hello over $server_protocol"; }
+    location /text {
+      default_type text/plain;
+      return 200 "hello hello hello over $server_protocol";
+    }
     location /missing { return 404 "no"; }
     location /move { return 302 /text; }
     location /files { alias FOLDER; }
@@ -47,10 +53,12 @@ http {
 }
 ]]
 
---- fn(folder) while nginx listens at folder/tls, and at folder/mutual for clients with a certificate.
+--- fn(folder) while nginx listens at folder/tls, and at folder/mutual for clients with a
+--- certificate.
 local function with_nginx(folder, fn)
   support.spit(folder .. "/conf", (NGINX:gsub("FOLDER", folder)))
-  local child <close> = await(process.spawn{ "nginx", "-p", folder, "-c", folder .. "/conf", stdin = "null",
+  local child <close> = await(process.spawn{ "nginx", "-p", folder, "-c", folder .. "/conf",
+    stdin = "null",
     stdout = "null" })
   local log = {}
   for line in child.stderr:lines() do
@@ -64,7 +72,8 @@ end
 
 local NODE = [[
 const fs = require("fs"), https = require("https"), folder = process.argv[1];
-const options = { key: fs.readFileSync(folder + "/key.pem"), cert: fs.readFileSync(folder + "/cert.pem") };
+const options = { key: fs.readFileSync(folder + "/key.pem"),
+  cert: fs.readFileSync(folder + "/cert.pem") };
 const server = https.createServer(options, (req, res) => {
   if (req.url === "/slow") return;
   const parts = [];
@@ -81,7 +90,8 @@ server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 
 --- fn(folder, port) while Node answers with the body of the request and "!".
 local function with_node(folder, fn)
-  local child <close> = await(process.spawn{ "node", "-e", NODE, folder, stdin = "null", stderr = "inherit" })
+  local child <close> = await(process.spawn{ "node", "-e", NODE, folder, stdin = "null",
+    stderr = "inherit" })
   fn(folder, await(child.stdout:read_line()))
   child:kill("SIGKILL")
 end

@@ -133,7 +133,10 @@ static void read_request(lua_State *L, neap__op *op) {
   neap__http_client *client = check_pool(L, POOL);
   neap__http_transfer *self =
       neap__http_transfer_new(client, luaL_checkstring(L, METHOD), luaL_checkstring(L, URL));
-  if (!self) neapL__raise_memory(L);
+  if (!self) {
+    neapL__raise_memory(L);
+    return;
+  }
   ((neap__http_request *)op)->transfer = self;
   if (neapL__state_here(L)->arguments <= URL) return; /* the rest is no argument */
   neapL__http_read_list(L, HEADERS, &self->headers);

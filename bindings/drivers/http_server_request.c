@@ -244,7 +244,7 @@ static int push_length(lua_State *L, const neap__http_exchange *self) {
   const neap__http_field *field = neap__http_find(self, "content-length", 14, 0);
   if (!field) return 0;
   push_value(L, self, field);
-  lua_pushinteger(L, luaL_checkinteger(L, -1));
+  if (!lua_stringtonumber(L, lua_tostring(L, -1))) lua_pushnil(L); /* a float where it is huge */
   return 1;
 }
 

@@ -102,7 +102,7 @@ typedef struct neap__http_limits {
 /* Takes a reference to the settings. Owner: the caller has one reference. UV_ENOMEM, or UV_ENOTSUP when
  * libcurl is too old. */
 int neap__http_client_new(neap_loop *loop, neap__http_settings *settings,
-                          const neap__http_limits *limits, neap__http_client **client);
+                          const neap__http_limits *limits, neap__http_client **result);
 void neap__http_client_unref(neap__http_client *self);
 /* Requests under way fail with ECLOSED, and so do those that come. Idempotent. */
 void neap__http_client_close(neap__http_client *self);
@@ -144,7 +144,7 @@ struct neap__http_easy {
 };
 
 /* An easy handle with all that the transfer needs; a negative code. Owner: the caller. */
-int neap__http_easy_take(neap__http_transfer *transfer, neap__http_easy **easy);
+int neap__http_easy_take(neap__http_transfer *transfer, neap__http_easy **result);
 /* Gives it back, for the next request. */
 void neap__http_easy_give(neap__http_client *client, neap__http_easy *easy);
 void neap__http_easy_free(neap__http_easy *easy, neap_loop *loop);
@@ -262,9 +262,9 @@ struct neap__http_send {
 extern const neap__op_kind neap__http_send_kind;
 
 /* For the transfer: up to `size` bytes; CURL_READFUNC_PAUSE. */
-size_t neap__http_send_take(neap__http_transfer *self, char *bytes, size_t size);
+size_t neap__http_send_take(neap__http_transfer *transfer, char *bytes, size_t size);
 /* Ends the sender whose bytes were all taken, or any one with a code. */
-void neap__http_send_proceed(neap__http_transfer *self);
-void neap__http_send_end(neap__http_transfer *self, int code);
+void neap__http_send_proceed(neap__http_transfer *transfer);
+void neap__http_send_end(neap__http_transfer *transfer, int code);
 
 #endif

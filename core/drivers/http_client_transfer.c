@@ -155,11 +155,15 @@ static bool begins_with(const char *line, size_t size, const char *name) {
   return size >= length && strncasecmp(line, name, length) == 0;
 }
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* An empty Location leads nowhere. */
 static bool is_location(const char *line, size_t size) {
   if (!begins_with(line, size, "location:")) return false;
   for (size_t i = sizeof "location:" - 1; i < size; i++)
-    if (!memchr(" \t\r\n", line[i], 4)) return true;
+    if (!is_blank(line[i])) return true;
   return false;
 }
 

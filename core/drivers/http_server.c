@@ -272,13 +272,6 @@ void neap__http_hang_up(neap__http_conn *self) {
   neap__http_queue(self);
 }
 
-void neap__http_hand_over(neap__http_conn *self) {
-  self->is_upgraded = true;
-  self->deadline = HUGE_VAL;
-  self->phase = NEAP__HTTP_WAIT;
-  neap__reader_detach(&self->stream->reader);
-}
-
 /* The loop closes, and what was queued is not run any more. */
 static void close_resource(neap__resource *resource) {
   neap__http_conn *self = NEAP__CONTAINER(resource, neap__http_conn, resource);
@@ -337,7 +330,7 @@ static void leave_body(neap__http_conn *self, const neap__http_exchange *exchang
 static void end_exchange(neap__http_conn *self) {
   neap__http_exchange *exchange = self->exchange;
   if (exchange->closes || exchange->is_broken || self->server->is_stopping) self->closes = true;
-  if (exchange->is_broken || self->is_upgraded) neap__http_hang_up(self);
+  if (exchange->is_broken) neap__http_hang_up(self);
   if (self->phase == NEAP__HTTP_BODY) leave_body(self, exchange);
   if (self->phase == NEAP__HTTP_WAIT) {
     self->phase = NEAP__HTTP_IDLE;

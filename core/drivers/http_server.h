@@ -111,7 +111,6 @@ struct neap__http_conn {
   bool discards;   /* nobody wants the rest of the body */
   bool closes;     /* after what is in `out` */
   bool has_ended;  /* nothing more comes */
-  bool is_upgraded;
 };
 
 extern const neap__op_kind neap__http_conn_kind;
@@ -217,10 +216,6 @@ void neap__http_format_date(time_t time, char *text);
 /* The opposite; -1 if it is none. */
 time_t neap__http_parse_date(const char *text, size_t length);
 
-/* The connection is the handler's from now on, with what has arrived and was not used up; call it when the
- * request has no body. UV_ENOMEM. */
-int neap__http_upgrade(neap__http_exchange *self, const char *head, size_t length);
-
 /* ---- For the files of this driver ---------------------------------------------------------------- */
 
 /* Parses what has come; returns how much it has used up. */
@@ -240,8 +235,6 @@ void neap__http_send(neap__http_conn *self, const char *bytes, size_t n);
 int neap__http_want(neap__http_conn *self);
 /* The client has the idle time from now on to take what is written. */
 void neap__http_watch(neap__http_conn *self);
-/* From now on nothing is parsed; the stream stays open until the handler has ended. */
-void neap__http_hand_over(neap__http_conn *self);
 /* Serves it in a turn of its own. */
 void neap__http_queue(neap__http_conn *self);
 /* Ends it now; what is not sent is lost. */

@@ -60,6 +60,15 @@ static void leave(neap__work *self) {
   neap_loop_release(loop);
 }
 
+/* It has ended: the pool is for others. */
+static void finish(neap__work *self) {
+  neap_work *work = self->shared;
+  neap_pool *pool = work ? work->pool : NULL;
+  if (work) work->pool = NULL;
+  leave(self);
+  neap_pool_unref(pool);
+}
+
 static void start_again(neap__work *self, neap_work *work) {
   neap_pool *former = work->pool;
   work->pool = work->next;
@@ -87,7 +96,7 @@ static void on_ended(neap__post *post) {
     return;
   }
   neap__op_settle(&self->op, code);
-  leave(self);
+  finish(self);
 }
 
 static void poke(neap__pool_item *item) {
@@ -131,7 +140,7 @@ static void reach(neap_task *task) {
 }
 
 static void abort_work(neap__op *op) {
-  leave(of_op(op));
+  finish(of_op(op));
 }
 
 static int start(neap__op *op) {

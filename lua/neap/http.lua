@@ -1,5 +1,5 @@
---- neap.http: each part is loaded when it is first asked for: most programs need none of them, and each stands
---- on a library of its own.
+--- neap.http: each part is loaded when it is first asked for: most programs need none of them, and
+--- each stands on a library of its own.
 
 ---@class neap.http
 local M = {}

@@ -1,5 +1,5 @@
---- neap.http: the body of a request, from what the options say: a string, or a function that gives it piece
---- by piece.
+--- neap.http: the body of a request, from what the options say: a string, or a function that gives
+--- it piece by piece.
 local check = require "neap.check"
 local core = require "neap.core"
 local json = require "neap.json"
@@ -41,7 +41,8 @@ local function add_pair(pairs_, name, value, what, option)
   pairs_[#pairs_ + 1] = escape(tostring(name)) .. "=" .. escape(tostring(value))
 end
 
---- A string as it is; { name = value or list of values }, sorted; or a list of { name, value }, in order.
+--- A string as it is; { name = value or list of values }, sorted; or a list of { name, value }, in
+--- order.
 function M.encode_pairs(fields, what, option)
   if type(fields) == "string" then return fields end
   if type(fields) ~= "table" then refuse(what, option, "a table or a string", fields) end
@@ -97,7 +98,8 @@ local function parts_of(fields, what)
   if type(fields) ~= "table" then refuse(what, "multipart", "a table", fields) end
   local parts = {}
   for i, given in ipairs(fields) do parts[i] = new_part(nil, given, what) end
-  for _, name in ipairs(sorted_names(fields)) do parts[#parts + 1] = new_part(name, fields[name], what) end
+  for _, name in ipairs(sorted_names(fields)) do parts[#parts + 1] = new_part(name, fields[name],
+    what) end
   return parts
 end
 
@@ -105,7 +107,8 @@ local function new_boundary()
   return ("neap-%016x%016x"):format(math.random(0), math.random(0))
 end
 
---- A function that gives all of a part's data, piece by piece; files are opened when their turn has come.
+--- A function that gives all of a part's data, piece by piece; files are opened when their turn
+--- has come.
 local function pieces_of(part)
   if check.is_callable(part.data) then return part.data end
   local file
@@ -178,7 +181,8 @@ function M.make(opts, what)
   for name in pairs(makers) do
     if opts[name] ~= nil then
       if found then
-        core.argument_error(what, 2, "only one of the options 'body', 'form', 'json', 'multipart' expected")
+        core.argument_error(what, 2,
+          "only one of the options 'body', 'form', 'json', 'multipart' expected")
       end
       found = name
     end

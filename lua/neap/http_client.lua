@@ -1,4 +1,5 @@
---- neap.http: the client. libcurl's part is written in C (core/drivers/http_client*.c); here are the options.
+--- neap.http: the client. libcurl's part is written in C (core/drivers/http_client*.c); here are
+--- the options.
 local bodies = require "neap.http_body"
 local check = require "neap.check"
 local core = require "neap.core"
@@ -24,10 +25,13 @@ local M = { retry = retry.retry }
 
 -- Options: of connections and the like, which are told to libcurl once; of a client; of a request.
 
-local SETTINGS = { proxy = true, no_proxy = true, ca_file = true, ca_path = true, cert = true, key = true,
+local SETTINGS = { proxy = true, no_proxy = true, ca_file = true, ca_path = true, cert = true,
+  key = true,
   key_password = true, auth = true, unix_socket = true, resolve = true, http = true,
-  max_redirects = true, verify = true, compression = true, connect_timeout = true, idle_timeout = true }
-local CLIENT = { base_url = true, user_agent = true, max_connections = true, max_host_connections = true, cookies = true }
+  max_redirects = true, verify = true, compression = true, connect_timeout = true,
+    idle_timeout = true }
+local CLIENT = { base_url = true, user_agent = true, max_connections = true,
+  max_host_connections = true, cookies = true }
 local REQUEST = { method = true, url = true, query = true, body = true, form = true, json = true,
   multipart = true, length = true }
 local SHARED = { headers = true, stream = true, max_body = true, retry = true }
@@ -58,8 +62,10 @@ local function check_names(opts, what, index, own)
   check.table(opts, what, index)
   for name in pairs(opts) do
     if not (SETTINGS[name] or SHARED[name] or own[name]) then
-      local hint = name == "timeout" and ": use neap.timeout around it, 'connect_timeout' or 'idle_timeout'"
-      core.argument_error(what, index, ("there is no option '%s'%s"):format(tostring(name), hint or ""))
+      local hint = name == "timeout"
+        and ": use neap.timeout around it, 'connect_timeout' or 'idle_timeout'"
+      core.argument_error(what, index, ("there is no option '%s'%s"):format(tostring(name), hint
+        or ""))
     end
   end
 end
@@ -100,7 +106,8 @@ local function native_call(what, index, fn, ...)
   error(result, 0)
 end
 
---- The settings that the options of a client and of a request say together; `lines`: default headers.
+--- The settings that the options of a client and of a request say together; `lines`: default
+--- headers.
 local function new_settings(opts, lines, what, index)
   local all = { headers = lines }
   for name in pairs(SETTINGS) do all[name] = opts[name] end
@@ -140,7 +147,8 @@ local function either(opts, base, name)
 end
 
 local function check_boolean(value, option, what, index)
-  if value ~= nil and type(value) ~= "boolean" then refuse(what, index, option, "a boolean", value) end
+  if value ~= nil and type(value) ~= "boolean" then refuse(what, index, option, "a boolean",
+    value) end
   return value
 end
 
@@ -160,7 +168,8 @@ local function full_url(self, url, what, index)
   end
   if url:find("^%a[%w+.-]*://") then return url end
   local base = self.opts.base_url
-  if not base then core.argument_error(what, index, "an absolute URL expected, got '" .. url .. "'") end
+  if not base then core.argument_error(what, index, "an absolute URL expected, got '" .. url
+    .. "'") end
   if url == "" then return base end
   return base:gsub("/*$", "", 1) .. "/" .. url:gsub("^/+", "", 1)
 end
@@ -214,7 +223,8 @@ end
 local function start(self, plan)
   local body = plan.body
   if body and type(body) ~= "string" then body = true end
-  return native.request(self.pool, plan.method, plan.url, plan.lines, body, plan.settings, plan.stream,
+  return native.request(self.pool, plan.method, plan.url, plan.lines, body, plan.settings,
+    plan.stream,
     plan.max_body, plan.length)
 end
 
@@ -363,7 +373,8 @@ local function check_client(opts)
   if cookies ~= nil and type(cookies) ~= "boolean" and type(cookies) ~= "table" then
     refuse("client", 1, "cookies", "a boolean or a list of lines", cookies)
   end
-  if opts.user_agent ~= nil and (type(opts.user_agent) ~= "string" or opts.user_agent:find("[\r\n\0]")) then
+  if opts.user_agent ~= nil and (type(opts.user_agent) ~= "string"
+    or opts.user_agent:find("[\r\n\0]")) then
     refuse("client", 1, "user_agent", "a string of one line", opts.user_agent)
   end
   check_boolean(opts.stream, "stream", "client", 1)

@@ -3,7 +3,8 @@ local core = require "neap.core"
 
 local M = {}
 
--- The key of a list { { name, value }, ... } in its order, which is made when it is first looked at.
+-- The key of a list { { name, value }, ... } in its order, which is made when it is first looked
+-- at.
 local RAW, LIST = {}, {}
 
 ---@class neap.http.Headers
@@ -104,7 +105,8 @@ local function check_value(name, value, what, index)
     core.argument_error(what, index, ("header '%s': string expected, got %s"):format(
       name, core.type_name(value)))
   elseif value:find("[\r\n\0]") then
-    core.argument_error(what, index, ("header '%s': its value has a line break or a NUL byte"):format(name))
+    core.argument_error(what, index,
+      ("header '%s': its value has a line break or a NUL byte"):format(name))
   end
   return value
 end
@@ -116,12 +118,14 @@ local function check_values(name, value, what, index)
   return values
 end
 
---- Adds the headers of a user's table to `into`, by their name in lower case: { name, values }, or false
+--- Adds the headers of a user's table to `into`, by their name in lower case: { name, values }, or
+--- false
 --- for one that is not to be sent. They replace those that are there.
 function M.merge(into, headers, what, index)
   if headers == nil then return into end
   if type(headers) ~= "table" then
-    core.argument_error(what, index, "option 'headers': table expected, got " .. core.type_name(headers))
+    core.argument_error(what, index, "option 'headers': table expected, got "
+      .. core.type_name(headers))
   end
   for name, value in pairs(headers) do
     if type(name) ~= "string" or not name:find(TOKEN) then

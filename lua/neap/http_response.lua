@@ -1,4 +1,5 @@
---- neap.http: what a request is answered with. The fields are set in C; `body` is a string, or what a
+--- neap.http: what a request is answered with. The fields are set in C; `body` is a string, or
+--- what a
 --- streamed one is read from.
 local core = require "neap.core"
 local headers = require "neap.http_headers"
@@ -162,12 +163,14 @@ function methods:check()
   if self.status < 400 then return self end
   local reason = self.reason
   local err = core.error("EHTTP", ("status %d%s"):format(self.status,
-    reason ~= "" and " " .. reason or ""), { url = self.url, status = self.status, response = self })
+    reason ~= "" and " " .. reason or ""), { url = self.url, status = self.status,
+      response = self })
   if type(self.body) ~= "string" then self:close() end
   error(err, 0)
 end
 
---- Ends a streamed response: what was not read is not wanted any more, and the connection of a body that
+--- Ends a streamed response: what was not read is not wanted any more, and the connection of a
+--- body that
 --- has not arrived is closed. Harmless when repeated, or where the body is at hand.
 ---@return neap.Task
 function methods:close()

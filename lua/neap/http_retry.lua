@@ -6,7 +6,8 @@ local await = core.await
 
 local M = {}
 
-local STATUSES = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
+local STATUSES = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true,
+  [504] = true }
 local METHODS = { GET = true, HEAD = true, OPTIONS = true, PUT = true, DELETE = true, TRACE = true }
 local CODES = { ECONNREFUSED = true, ECONNRESET = true, ECONNABORTED = true, EPIPE = true,
   ETIMEDOUT = true, ERESOLVE = true, EHOSTUNREACH = true, ENETUNREACH = true, ENETDOWN = true }
@@ -30,18 +31,34 @@ end
 local KNOWN = { attempts = true, delay = true, max_delay = true, statuses = true, methods = true,
   random = true, on_retry = true }
 
+local function refuse(what, index, message)
+  core.argument_error(what, index, (what == "retry" and "" or "option 'retry': ") .. message)
+end
+
+local function attempts_of(opts, what, index)
+  local attempts = opts.attempts
+  if attempts == nil then return 3 end
+  local n = type(attempts) == "number" and math.tointeger(attempts)
+  if n and n >= 1 then return n end
+  local got = type(attempts) == "number" and tostring(attempts) or core.type_name(attempts)
+  refuse(what, index, "attempts: an integer of 1 or more expected, got " .. got)
+end
+
 --- A policy from a number of attempts, a table, or true.
 function M.policy(opts, what, index)
   if opts == true then opts = {} end
   if type(opts) == "number" then opts = { attempts = opts } end
-  check.table(opts, what, index)
+  if type(opts) ~= "table" then
+    refuse(what, index, "a number of attempts, a table or true expected, got "
+      .. core.type_name(opts))
+  end
   for name in pairs(opts) do
     if not KNOWN[name] then
       core.argument_error(what, index, ("option 'retry': there is no '%s'"):format(tostring(name)))
     end
   end
   local policy = {
-    attempts = opts.attempts == nil and 3 or check.integer(opts.attempts, 1, what, index),
+    attempts = attempts_of(opts, what, index),
     delay = opts.delay or 0.5,
     max_delay = opts.max_delay or 30,
     statuses = opts.statuses and to_set(opts.statuses, what, "statuses", index) or STATUSES,
@@ -54,7 +71,8 @@ function M.policy(opts, what, index)
   return policy
 end
 
---- What Retry-After says, in seconds: a number, or a date, which counts from the date of the response.
+--- What Retry-After says, in seconds: a number, or a date, which counts from the date of the
+--- response.
 local function told_delay(res)
   local text = res.headers["retry-after"]
   if not text then return nil end
@@ -100,7 +118,8 @@ end
 
 M.run = core.async(run)
 
---- Calls fn(attempt) until it gives a response that is none of those to be retried, and no error of the
+--- Calls fn(attempt) until it gives a response that is none of those to be retried, and no error
+--- of the
 --- network.
 ---@param fn fun(attempt: integer): neap.http.Response
 ---@param opts? integer | neap.http.Retry

@@ -7,7 +7,8 @@ local function codec()
   local ok, cjson = pcall(require, "cjson")
   if ok then return cjson end
   error(core.error("ENOTSUP",
-    "JSON needs the module cjson, which is not installed (Debian: lua-cjson)", { cause = cjson }), 0)
+    "JSON needs the module cjson, which is not installed (Debian: lua-cjson)", { cause = cjson }),
+      0)
 end
 
 --- The text of a value; raises EINVAL for one that JSON has no words for.

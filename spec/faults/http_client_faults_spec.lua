@@ -5,14 +5,15 @@ local neap = require "neap"
 
 local await, http = neap.await, neap.http
 
-local function ok(request)
+local function answer(request)
   return server.response("200 OK", request.method .. request.body, { "X-A: b" })
 end
 
---- Runs fn(client, base) with a server whose memory fails as well: then nothing comes, and the time ends.
+--- Runs fn(client, base) with a server whose memory fails as well: then nothing comes, and the
+--- time ends.
 local function with_client(opts, fn)
   neap.scope({ timeout = 5 }, function(scope)
-    local base = server.listen(server.answering(ok))
+    local base = server.listen(server.answering(answer))
     local client <close> = http.client(opts)
     fn(client, base)
     scope:cancel("done")
@@ -24,7 +25,8 @@ local scenarios = {
     assert(await(client:get(base)):text() == "GET")
   end },
   { "a request with all kinds of options", function(client, base)
-    local res = await(client:post(base, { headers = { A = "b" }, form = { a = 1 }, max_redirects = 3,
+    local res = await(client:post(base, { headers = { A = "b" }, form = { a = 1 },
+      max_redirects = 3,
       auth = { "u", "p" }, query = { q = 1 } }))
     assert(res:text() == "POSTa=1" and res.headers["x-a"] == "b")
   end },
@@ -45,7 +47,8 @@ local scenarios = {
     for line in res:lines() do assert(line == "GET") end
   end },
   { "cookies", function()
-    local client <close> = http.client{ proxy = false, cookies = { "Set-Cookie: a=b; domain=h.test; path=/" } }
+    local client <close> = http.client{ proxy = false,
+      cookies = { "Set-Cookie: a=b; domain=h.test; path=/" } }
     assert(#client:cookies() == 1)
   end },
 }

@@ -1,11 +1,13 @@
--- What servers send, to the byte: lengths, chunks, ends, wrong ones of each, and how large it may be.
+-- What servers send, to the byte: lengths, chunks, ends, wrong ones of each, and how large it may
+-- be.
 local h = require "spec.helper"
 local server = require "spec.http"
 local neap = require "neap"
 
 local await = neap.await
 
---- fn(client, base) with a server that sends these bytes to each request, in pieces with a turn between
+--- fn(client, base) with a server that sends these bytes to each request, in pieces with a turn
+--- between
 --- them, and then ends the connection, or keeps it.
 local function with_bytes(pieces, fn, opts)
   return server.with_server(function(conn)
@@ -44,17 +46,20 @@ local OK = "HTTP/1.1 200 OK\r\n"
 
 describe("a body", function()
   it("has the length that is told", gives("hello", OK .. "Content-Length: 5\r\n\r\nhello"))
-  it("comes in any pieces", gives("hello", { "HTT", "P/1.1 2", "00 OK\r", "\nContent-Le", "ngth: 5\r\n\r",
+  it("comes in any pieces", gives("hello", { "HTT", "P/1.1 2", "00 OK\r", "\nContent-Le",
+    "ngth: 5\r\n\r",
     "\nh", "ell", "o", keep = true }))
   it("ends with the connection", gives("to the end", OK .. "\r\nto the end"))
   it("ends with the connection, and is empty", gives("", OK .. "\r\n"))
   it("comes in chunks", gives("hello world", OK .. "Transfer-Encoding: chunked\r\n\r\n"
     .. "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"))
   it("comes in chunks in any pieces, with trailers", gives("hello world", {
-    OK .. "Transfer-Encoding: chunked\r\n\r\n", "5", "\r\nhel", "lo\r", "\n6\r\n world\r\n", "0\r\n",
+    OK .. "Transfer-Encoding: chunked\r\n\r\n", "5", "\r\nhel", "lo\r", "\n6\r\n world\r\n",
+      "0\r\n",
     "X-After: 1\r\n\r\n", keep = true }))
   it("is none with status 204", gives("", { "HTTP/1.1 204 No\r\n\r\n", keep = true }))
-  it("is none with status 304", gives("", { "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", keep = true }))
+  it("is none with status 304", gives("", { "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n",
+    keep = true }))
   it("comes after interim responses", gives("x", { "HTTP/1.1 100 Continue\r\n\r\n",
     "HTTP/1.1 103 Early\r\nLink: a\r\n\r\n" .. OK .. "Content-Length: 1\r\n\r\nx", keep = true }))
   it("is complete where more follows", gives("hello", OK .. "Content-Length: 5\r\n\r\nhello there"))
@@ -82,9 +87,11 @@ describe("the headers of the response", function()
 end)
 
 describe("a broken response", function()
-  it("that ends before its first byte fails with ECONNRESET", fails("ECONNRESET", "", "Empty reply"))
+  it("that ends before its first byte fails with ECONNRESET", fails("ECONNRESET", "",
+    "Empty reply"))
   it("that ends within its head fails with ECONNRESET", fails("ECONNRESET", OK .. "Content-Le"))
-  it("that is shorter than told fails with ECONNRESET", fails("ECONNRESET", OK .. "Content-Length: 5\r\n\r\nhell",
+  it("that is shorter than told fails with ECONNRESET", fails("ECONNRESET", OK
+    .. "Content-Length: 5\r\n\r\nhell",
     "1 bytes remaining"))
   it("that ends within a chunk fails with ECONNRESET", fails("ECONNRESET",
     OK .. "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"))
@@ -92,7 +99,8 @@ describe("a broken response", function()
     OK .. "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
   it("with a bad size of a chunk fails with EPROTO", fails("EPROTO",
     OK .. "Transfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n0\r\n\r\n"))
-  it("with a bad length fails with EPROTO", fails("EPROTO", OK .. "Content-Length: five\r\n\r\nhello"))
+  it("with a bad length fails with EPROTO", fails("EPROTO", OK
+    .. "Content-Length: five\r\n\r\nhello"))
   it("that is no HTTP fails with EPROTO", fails("EPROTO", "SSH-2.0-OpenSSH\r\nhello\r\n\r\n"))
   it("with an unknown encoding fails with EPROTO", fails("EPROTO",
     OK .. "Content-Encoding: what\r\nContent-Length: 1\r\n\r\nx"))
@@ -113,7 +121,8 @@ end)
 
 describe("a compressed body", function()
   -- "hello, hello, hello, hello" by gzip -n
-  local function unhex(text) return (text:gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end)) end
+  local function unhex(text) return (text:gsub("%x%x",
+    function(x) return string.char(tonumber(x, 16)) end)) end
   local GZIP = unhex("1f8b0800000000000003cb48cdc9c9d751c8c0a40055a382771a000000")
 
   -- 100 000 zeros
@@ -151,7 +160,8 @@ describe("a compressed body", function()
     assert.equal(base, err.url)
   end))
 
-  it("that is broken fails with EPROTO", with_bytes(OK .. "Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n"
+  it("that is broken fails with EPROTO", with_bytes(OK
+    .. "Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n"
     .. "\31\139\8\0\0\0\0\0\0\3\255\255", function(client, base)
       local err = h.raises("EPROTO", await, client:get(base))
       assert.equal(base, err.url)
@@ -159,7 +169,8 @@ describe("a compressed body", function()
 end)
 
 describe("max_body", function()
-  it("is 64 MiB, where a length is told at once", with_bytes(OK .. "Content-Length: 67108865\r\n\r\nx",
+  it("is 64 MiB, where a length is told at once", with_bytes(OK
+    .. "Content-Length: 67108865\r\n\r\nx",
     function(client, base)
       h.raises("ETOOLARGE", await, client:get(base))
     end))

@@ -28,7 +28,7 @@ describe("a connection", function()
     local err = h.raises("ECONNREFUSED", await, client:get(url))
     assert.equal(url, err.url)
     assert.is_truthy(err.message:find("Failed to connect", 1, true))
-    assert.equal("ECONNREFUSED: " .. err.message .. " " .. url, tostring(err))
+    assert.equal("ECONNREFUSED: " .. err.message .. ", " .. url, tostring(err))
     h.raises("ECONNREFUSED", await, client:get(url, { stream = true }))
     h.raises("ECONNREFUSED", await, client:post(url, { body = function() end }))
   end))
@@ -44,7 +44,8 @@ describe("a connection", function()
     local listener <close> = await(net.listen("127.0.0.1", 0, { backlog = 1 }))
     local _, port = listener:address()
     local url = "http://127.0.0.1:" .. port
-    local client <close> = http.client{ proxy = false, connect_timeout = 5, max_host_connections = 64 }
+    local client <close> = http.client{ proxy = false, connect_timeout = 5,
+      max_host_connections = 64 }
     local tasks, codes = {}, {}
     for i = 1, 16 do tasks[i] = client:get(url) end
     await(neap.sleep(20))
@@ -60,7 +61,8 @@ describe("a connection", function()
     return server.response("200 OK", request.headers.host)
   end, function(_, base)
     local port = base:match("%d+$")
-    local client <close> = http.client{ proxy = false, resolve = { ["some.host:" .. port] = "127.0.0.1" } }
+    local client <close> = http.client{ proxy = false, resolve = { ["some.host:"
+      .. port] = "127.0.0.1" } }
     assert.equal("some.host:" .. port, await(client:get("http://some.host:" .. port)):text())
   end))
 
@@ -71,7 +73,8 @@ describe("a connection", function()
       local listener <close> = await(net.listen{ path = folder .. "/s" })
       neap.start(function()
         local conn <close> = await(listener:accept())
-        server.answering(function(request) return server.response("200 OK", request.target) end)(conn)
+        server.answering(function(request) return server.response("200 OK",
+          request.target) end)(conn)
       end)
       local client <close> = http.client{ proxy = false, unix_socket = folder .. "/s" }
       assert.equal("/x", await(client:get("http://any/x")):text())
@@ -131,7 +134,8 @@ end)
 
 describe("a URL", function()
   it("that makes no sense fails with EINVAL", with_client(function(client)
-    for _, url in ipairs{ "http://", "http://a b/", "http://[::1", "http://h:99999/", "ftp://h/", "file:///etc/passwd" } do
+    for _, url in ipairs{ "http://", "http://a b/", "http://[::1", "http://h:99999/", "ftp://h/",
+      "file:///etc/passwd" } do
       local err = h.raises("EINVAL", await, client:get(url))
       assert.equal(url, err.url)
     end
@@ -164,7 +168,8 @@ describe("arguments", function()
     { "option 'multipart': a table", { multipart = "x" } },
     { "option 'multipart': the name of a part", { multipart = {{ data = "x" }} } },
     { "option 'multipart': a string, a function or a path", { multipart = { a = {} } } },
-    { "option 'multipart': a media type", { multipart = {{ name = "a", data = "", type = "a\n" }} } },
+    { "option 'multipart': a media type", { multipart = {{ name = "a", data = "",
+      type = "a\n" }} } },
     { "option 'stream': a boolean", { stream = 1 } },
     { "option 'max_body': an integer", { max_body = -1 } },
     { "option 'length': an integer", { length = 1.5 } },
@@ -182,7 +187,8 @@ describe("arguments", function()
 
   for _, case in ipairs(refused) do
     it("are refused: " .. case[1], with_client(function(client)
-      local text = h.bad_argument("post", 2, function() client:post("http://127.0.0.1:1/", case[2]) end)
+      local text = h.bad_argument("post", 2,
+        function() client:post("http://127.0.0.1:1/", case[2]) end)
       assert.is_truthy(text:find(case[1], 1, true), text)
       assert.is_truthy(text:find("http_client_error_spec.lua", 1, true), text)
     end))
@@ -197,7 +203,8 @@ describe("arguments", function()
 
   it("of a client are refused", h.run(function()
     local wrong = { { base_url = "/x" }, { cookies = 1 }, { max_connections = 0 }, { body = "x" },
-      { max_host_connections = "x" }, { user_agent = "a\n" }, { headers = 1 }, { verify = 1 }, { stream = 1 },
+      { max_host_connections = "x" }, { user_agent = "a\n" }, { headers = 1 }, { verify = 1 },
+        { stream = 1 },
       { max_body = "x" }, { retry = "x" } }
     for _, opts in ipairs(wrong) do
       h.bad_argument("client", 1, function() return http.client(opts) end)

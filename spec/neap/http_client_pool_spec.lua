@@ -46,13 +46,15 @@ describe("connections", function()
       assert.equal(3, #conns)
     end))
 
-  it("of a client are limited", with_slow({ max_connections = 2 }, function(client, base, conns, most)
+  it("of a client are limited", with_slow({ max_connections = 2 },
+    function(client, base, conns, most)
     ask(client, base, 7)
     assert.equal(2, most())
     assert.is_true(#conns >= 2)
   end))
 
-  it("are waited for without a limit of time", with_slow({ max_host_connections = 1, connect_timeout = 3 },
+  it("are waited for without a limit of time", with_slow({ max_host_connections = 1,
+    connect_timeout = 3 },
     function(client, base)
       ask(client, base, 8)
     end))

@@ -7,7 +7,8 @@ local await, http = neap.await, neap.http
 local response = server.response
 
 local function redirect(status, location, headers)
-  return response(status .. " Moved", "gone", { "Location: " .. location, table.unpack(headers or {}) })
+  return response(status .. " Moved", "gone", { "Location: " .. location, table.unpack(headers
+    or {}) })
 end
 
 --- /STATUS leads to /end, which tells what it got.
@@ -26,11 +27,13 @@ describe("a redirect", function()
     { "GET", 301, "GET /end " }, { "GET", 302, "GET /end " }, { "GET", 303, "GET /end " },
     { "GET", 307, "GET /end " }, { "GET", 308, "GET /end " },
     { "POST", 301, "GET /end ", "body" }, { "POST", 302, "GET /end ", "body" },
-    { "POST", 303, "GET /end ", "body" }, { "POST", 307, kept, "body" }, { "POST", 308, kept, "body" },
+    { "POST", 303, "GET /end ", "body" }, { "POST", 307, kept, "body" }, { "POST", 308, kept,
+      "body" },
     { "PUT", 301, "PUT /end body", "body" }, { "PUT", 302, "PUT /end body", "body" },
     { "PUT", 303, "GET /end ", "body" }, { "PUT", 307, "PUT /end body", "body" },
     { "PATCH", 308, "PATCH /end body", "body" }, { "PATCH", 303, "GET /end ", "body" },
-    { "DELETE", 302, "DELETE /end " }, { "DELETE", 303, "GET /end " }, { "DELETE", 307, "DELETE /end " },
+    { "DELETE", 302, "DELETE /end " }, { "DELETE", 303, "GET /end " }, { "DELETE", 307,
+      "DELETE /end " },
     { "HEAD", 303, "" },
   }
   for _, case in ipairs(cases) do
@@ -97,7 +100,8 @@ describe("credentials", function()
   local function with_hosts(fn, opts)
     local port
     return server.with_answers(function(request)
-      if request.target == "/other" then return redirect(302, "http://b.host:" .. port .. "/end") end
+      if request.target == "/other" then return redirect(302, "http://b.host:" .. port
+        .. "/end") end
       if request.target == "/same" then return redirect(302, "/end") end
       return tell(request)
     end, function(_, base)
@@ -135,7 +139,8 @@ end)
 describe("cookies", function()
   local function jar(request)
     if request.target == "/set" then
-      return response("200 OK", "", { "Set-Cookie: one=1; Path=/", "Set-Cookie: two=2; Path=/deep" })
+      return response("200 OK", "", { "Set-Cookie: one=1; Path=/",
+        "Set-Cookie: two=2; Path=/deep" })
     elseif request.target == "/login" then
       return redirect(302, "/end", { "Set-Cookie: session=s; Path=/" })
     end
@@ -152,7 +157,8 @@ describe("cookies", function()
     function(client, base)
       await(client:get(base .. "/set"))
       assert.equal("one=1", await(client:get(base .. "/x")):text())
-      assert.equal("one=1; two=2", await(client:get(base .. "/deep")):text():gsub("two=2; one=1", "one=1; two=2"))
+      assert.equal("one=1; two=2", await(client:get(base .. "/deep")):text():gsub("two=2; one=1",
+        "one=1; two=2"))
       assert.equal("session=s", await(client:get(base .. "/login")):text():match("session=s"))
       assert.equal(3, #client:cookies())
       client:clear_cookies()
@@ -206,7 +212,8 @@ describe("a proxy", function()
       local neap = require "neap"
       neap.run(function()
         print(select(2, pcall(neap.await, neap.http.get("http://some.invalid/"))).code)
-        print(select(2, pcall(neap.await, neap.http.get("http://some.invalid/", { proxy = false }))).code)
+        print(select(2, pcall(neap.await, neap.http.get("http://some.invalid/",
+          { proxy = false }))).code)
       end)
     ]], "http_proxy=http://127.0.0.1:1 timeout 20")
     assert.equal("ECONNREFUSED\nERESOLVE\n", output)

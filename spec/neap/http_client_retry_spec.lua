@@ -35,7 +35,8 @@ describe("retry", function()
       assert.equal(3, count())
     end))
 
-  it("returns the last response, or raises the last error", with_script({ 500, 502, 503, "close", "close", "close" },
+  it("returns the last response, or raises the last error", with_script({ 500, 502, 503, "close",
+    "close", "close" },
     function(client, base, _, count)
       assert.equal(503, await(client:get(base, { retry = 3 })).status)
       assert.equal(3, count())
@@ -43,7 +44,8 @@ describe("retry", function()
       assert.equal(6, count()) -- libcurl tries a connection that has rested once more by itself
     end))
 
-  it("waits longer each time, by chance, and no longer than max_delay", with_script({ 500, 500, 500, 500, 500 },
+  it("waits longer each time, by chance, and no longer than max_delay", with_script({ 500, 500, 500,
+    500, 500 },
     function(client, base, t)
       local begin, delays = neap.now(), {}
       await(client:get(base, { retry = { attempts = 6, delay = 1, max_delay = 5, random = half,
@@ -57,7 +59,8 @@ describe("retry", function()
     end))
 
   it("waits as long as Retry-After says", with_script({ { 429, { "Retry-After: 7" } },
-    { 503, { "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT", "Date: Fri, 31 Dec 1999 23:59:47 GMT" } },
+    { 503, { "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT",
+      "Date: Fri, 31 Dec 1999 23:59:47 GMT" } },
     { 503, { "Retry-After: nonsense" } } },
     function(client, base)
       local delays = {}
@@ -66,20 +69,23 @@ describe("retry", function()
       assert.same({ 7, 12, 2 }, delays)
     end))
 
-  it("gives up where Retry-After is longer than max_delay", with_script({ { 503, { "Retry-After: 31" } } },
+  it("gives up where Retry-After is longer than max_delay", with_script({ { 503,
+    { "Retry-After: 31" } } },
     function(client, base, _, count)
       assert.equal(503, await(client:get(base, { retry = 3 })).status)
       assert.equal(1, count())
     end))
 
-  it("leaves alone what would not come right", with_script({ 404, 501 }, function(client, base, _, count)
+  it("leaves alone what would not come right", with_script({ 404, 501 },
+    function(client, base, _, count)
     assert.equal(404, await(client:get(base, { retry = 3 })).status)
     assert.equal(501, await(client:get(base, { retry = 3 })).status)
     assert.equal(2, count())
     h.raises("EINVAL", await, client:get("http://", { retry = 3 }))
   end))
 
-  it("leaves alone methods that are not idempotent, unless it is told", with_script({ 503, 503, 503 },
+  it("leaves alone methods that are not idempotent, unless it is told", with_script({ 503, 503,
+    503 },
     function(client, base, _, count)
       assert.equal(503, await(client:post(base, { body = "x", retry = 3 })).status)
       assert.equal(503, await(client:patch(base, { body = "x", retry = 3 })).status)
@@ -99,7 +105,8 @@ describe("retry", function()
     assert.equal(503, await(client:get(base, { retry = policy })).status)
   end))
 
-  it("of a client holds for its requests", with_script({ 503, 200, 503 }, function(client, base, _, count)
+  it("of a client holds for its requests", with_script({ 503, 200, 503 },
+    function(client, base, _, count)
     assert.equal(200, await(client:get(base)).status)
     assert.equal(2, count())
     assert.equal(503, await(client:get(base, { retry = false })).status)
@@ -144,5 +151,9 @@ describe("neap.http.retry", function()
     h.bad_argument("retry", 2, http.retry, print, { delay = -1 })
     h.bad_argument("retry", 2, http.retry, print, { random = 1 })
     h.bad_argument("retry", 2, http.retry, print, { methods = "GET" })
+    local text = h.bad_argument("get", 2, http.get, "http://x", { retry = "x" })
+    assert.match("option 'retry': a number of attempts, a table or true expected, got string", text)
+    text = h.bad_argument("get", 2, http.get, "http://x", { retry = 0 })
+    assert.match("option 'retry': attempts: an integer of 1 or more expected, got 0", text)
   end))
 end)

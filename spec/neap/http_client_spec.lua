@@ -19,7 +19,8 @@ end
 local function with_echo(fn, opts) return server.with_answers(echo, opts or {}, fn) end
 
 describe("a response", function()
-  local HEAD = "HTTP/1.1 299 All  is Fine\r\nContent-Length: 2\r\nX-A: 1\r\nx-a:2  \r\nEmpty:\r\n\r\n"
+  local HEAD = "HTTP/1.1 299 All  is Fine\r\nContent-Length: 2\r\n"
+    .. "X-A: 1\r\nx-a:2  \r\nEmpty:\r\n\r\n"
 
   local function with_response(fn)
     return server.with_answers(function() return HEAD .. "ok" end, {}, function(client, base, t)
@@ -66,7 +67,8 @@ describe("a response", function()
     assert.equal("a b", await(client:get(base)).headers["x-long"])
   end))
 
-  it("without a reason, of HTTP/1.0, to the end of the connection", server.with_server(function(conn)
+  it("without a reason, of HTTP/1.0, to the end of the connection",
+    server.with_server(function(conn)
     server.read_request(conn)
     await(conn:write("HTTP/1.0 200\r\n\r\nall of it"))
   end, function(client, base)
@@ -102,7 +104,7 @@ describe("response:check", function()
         assert.equal(status, err.status)
         assert.equal(res.url, err.url)
         assert.equal("why", err.response:text())
-        assert.equal(("EHTTP: status %d Word %s"):format(status, res.url), tostring(err))
+        assert.equal(("EHTTP: status %d Word, %s"):format(status, res.url), tostring(err))
       end
     end))
 
@@ -120,7 +122,8 @@ describe("a request", function()
       assert.equal(method:upper() .. " /x\n", await(client[method](client, base .. "/x")):text())
     end
     assert.equal("PROPFIND /x\n", await(client:request("propfind", base .. "/x")):text())
-    assert.equal("PUT /x\nb", await(client:request{ method = "put", url = base .. "/x", body = "b" }):text())
+    assert.equal("PUT /x\nb", await(client:request{ method = "put", url = base .. "/x",
+      body = "b" }):text())
     assert.equal("GET /x\n", await(client:request{ url = base .. "/x" }):text())
   end))
 
@@ -194,7 +197,8 @@ describe("the body of a request", function()
     res = await(client:post(base, { body = "a", headers = { ["content-type"] = "text/x" } }))
     assert.equal("text/x", res.headers["x-type"])
     for _, method in ipairs{ "put", "patch", "delete", "get", "options" } do
-      assert.equal(method:upper() .. " /\nbody", await(client[method](client, base, { body = "body" })):text())
+      assert.equal(method:upper() .. " /\nbody", await(client[method](client, base,
+        { body = "body" })):text())
       assert.equal("GET /\n", await(client:get(base)):text())
     end
   end))

@@ -10,7 +10,8 @@ local HEAD = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 local function chunk(text) return ("%x\r\n%s\r\n"):format(#text, text) end
 
---- fn(client, base, t, conns): a server that sends the head, and then what the spec writes to conns[1].
+--- fn(client, base, t, conns): a server that sends the head, and then what the spec writes to
+--- conns[1].
 local function with_stream(fn)
   return server.with_server(function(conn)
     server.read_request(conn)
@@ -121,7 +122,8 @@ end)
 
 describe("a response that has arrived", function()
   local function with_body(fn)
-    return server.with_answers(function() return server.response("200 OK", "one\ntwo\nthree") end, fn)
+    return server.with_answers(function() return server.response("200 OK", "one\ntwo\nthree") end,
+      fn)
   end
 
   it("is read as one that is streamed", with_body(function(client, base, t)

@@ -12,7 +12,8 @@ local function it_with(name, title, fn)
 end
 
 local function client_of(folder, name, opts)
-  local all = { proxy = false, ca_file = folder .. "/cert.pem", unix_socket = folder .. "/" .. name }
+  local all = { proxy = false, ca_file = folder .. "/cert.pem", unix_socket = folder .. "/"
+    .. name }
   for key, value in pairs(opts or {}) do all[key] = value end
   return http.client(all)
 end
@@ -54,13 +55,15 @@ describe("https with nginx", function()
       assert.equal(1000, #await(res:read_exactly(1000)))
       await(res:close())
       assert.equal(200, await(client:get("https://localhost/text")).status)
-      assert.equal(1 << 22, await(await(client:get("https://localhost/files/large")):save(folder .. "/copy")))
+      assert.equal(1 << 22, await(await(client:get("https://localhost/files/large")):save(folder
+        .. "/copy")))
     end
   end)
 
   it_with("nginx", "sends a large body", function(folder)
     local client <close> = client_of(folder, "tls")
-    local res = await(client:post("https://localhost/text", { body = ("x"):rep(900000), http = "1.1" }))
+    local res = await(client:post("https://localhost/text", { body = ("x"):rep(900000),
+      http = "1.1" }))
     assert.equal(200, res.status)
   end)
 
@@ -85,7 +88,8 @@ describe("https with nginx", function()
     local known <close> = client_of(folder, "mutual",
       { cert = folder .. "/cert.pem", key = folder .. "/key.pem" })
     assert.equal("you are CN=localhost", await(known:get("https://localhost/")):text())
-    local err = h.raises("ETLS", await, client:get("https://localhost/", { cert = folder .. "/none.pem" }))
+    local err = h.raises("ETLS", await, client:get("https://localhost/", { cert = folder
+      .. "/none.pem" }))
     assert.is_truthy(err.url)
   end)
 

@@ -28,7 +28,8 @@ end
 
 describe("a body that is sent as it comes", function()
   it("is chunked", with_echo(function(client, base)
-    local res = await(client:post(base, { body = pieces(function() await(neap.sleep(1)) end, "one", "", "two") }))
+    local res = await(client:post(base, { body = pieces(function() await(neap.sleep(1)) end, "one",
+      "", "two") }))
     assert.equal("onetwo", res:text())
     assert.equal("2", res.headers["x-chunks"])
     assert.equal("none", res.headers["x-type"])
@@ -120,7 +121,8 @@ describe("a body that is sent as it comes", function()
     assert.is_truthy(text:find('name="f"; filename="' .. path:match("[^/]*$") .. '"\r\n'
       .. "Content-Type: application/octet-stream\r\n\r\ncontent of the file\r\n--", 1, true), text)
     assert.is_truthy(text:find("\r\n\r\nxy\r\n--", 1, true), text)
-    h.raises("ENOENT", await, client:post(base, { multipart = {{ name = "f", path = path .. "x" }} }))
+    h.raises("ENOENT", await, client:post(base, { multipart = {{ name = "f", path = path
+      .. "x" }} }))
   end))
 end)
 
@@ -189,7 +191,8 @@ describe("a response before the end of the body", function()
     end
   end, function(client, base, t)
     local channel = neap.channel()
-    local res = await(client:post(base, { stream = true, headers = { Expect = false }, body = function()
+    local res = await(client:post(base, { stream = true, headers = { Expect = false },
+      body = function()
       local _, word = await(channel:recv())
       return word
     end }))
@@ -208,7 +211,8 @@ describe("a response before the end of the body", function()
     await(neap.sleep(1e9))
   end, function(client, base)
     local closed = false
-    local res = await(client:post(base, { stream = true, headers = { Expect = false }, body = function()
+    local res = await(client:post(base, { stream = true, headers = { Expect = false },
+      body = function()
       local _ <close> = support.closing(function() closed = true end)
       await(neap.sleep(1e6))
     end }))
@@ -243,7 +247,8 @@ describe("a redirect of a body", function()
     if request.target == "/end" then return echo(request) end
     return server.response("307 Moved", "", { "Location: /end" })
   end, function(client, base)
-    local err = h.raises("EPROTO", await, client:post(base, { body = pieces(function() end, "a", "b") }))
+    local err = h.raises("EPROTO", await, client:post(base, { body = pieces(function() end, "a",
+      "b") }))
     assert.equal(base, err.url)
     assert.equal("ab", await(client:post(base, { body = "ab" })):text())
   end))
