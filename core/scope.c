@@ -45,15 +45,13 @@ bool neap__scope_join(neap_scope *scope) {
   return true;
 }
 
-/* What goes on until it has stopped on its thread hangs below the parent meanwhile. */
+/* What goes on until it has stopped on its thread hangs below the parent meanwhile. The rest has left the
+ * scope, and may have been freed, as a token is whose last reference was the scope's. */
 static void drop_operation(neap_scope *scope, neap_task *task) {
-  neap_task_ref(task);
   task->kind->cancel(task);
-  if (task->status == NEAP_PENDING) {
-    neap__node_detach(&task->node);
-    neap__node_attach(&task->node, scope->node.parent);
-  }
-  neap_task_unref(task);
+  if (neap__node_first_child(&scope->node) != &task->node) return;
+  neap__node_detach(&task->node);
+  neap__node_attach(&task->node, scope->node.parent);
 }
 
 /* What is left below a scope without live tasks is operations, and background-free bodies have

@@ -283,6 +283,15 @@ static int get_peer(lua_State *L) {
   return neapL__push_address(L, neapL__http_check_request(L, 1)->conn->stream, true);
 }
 
+/* key(request | conn) -> what the requests of a connection have in common with it */
+static int get_key(lua_State *L) {
+  const neapL__meta *meta = &neapL__http_driver_get(L)->request_meta;
+  bool is_request = lua_isuserdata(L, 1) && neapL__has_meta(L, 1, meta);
+  void *key = is_request ? neapL__http_check_request(L, 1)->conn->stream : neapL__check_conn(L);
+  lua_pushlightuserdata(L, key);
+  return 1;
+}
+
 static int to_string(lua_State *L) {
   neap__http_exchange *const *self = lua_touserdata(L, 1);
   if (!*self) {
@@ -303,6 +312,7 @@ static const luaL_Reg methods[] = {{"header", get_header},
                                    {"query_values", query_values},
                                    {"peer", get_peer},
                                    {NULL, NULL}};
+static const luaL_Reg functions[] = {{"key", get_key}, {NULL, NULL}};
 static const luaL_Reg header_metamethods[] = {{"__index", find_header}, {NULL, NULL}};
 
 /* The table of methods stands behind the fields. [class] */
@@ -326,4 +336,5 @@ void neapL__http_open_requests(lua_State *L, neapL__http_driver *driver) {
   neapL__register(L, header_metamethods);
   lua_setfield(L, -2, "__headers");
   lua_pop(L, 1);
+  neapL__register(L, functions);
 }

@@ -244,7 +244,8 @@ void neap__http_hang_up(neap__http_conn *self);
 
 /* Sends a part of a file to the stream without a copy, in the pool, as much as the socket takes. Arguments:
  * stream (referenced), file (borrowed until it has started), offset, count. Result: sent; fewer than
- * `count`: the socket is full, or the file has ended, or it is the turn of others. */
+ * `count`: the socket is full, or the file has ended, or it is the turn of others. UV_ENOTSUP: there is a
+ * filter, such as TLS, between the stream and its socket. */
 typedef struct neap__http_sendfile {
   neap__job job;
   neap__stream *stream;

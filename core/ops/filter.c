@@ -266,17 +266,19 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
 /* ---- When it reads ----------------------------------------------------------------------------- */
 
 /* Nobody has to wait for what is there: a read is pending, or the peer has not said anything to read. So
- * what a filter has to know is known soon, also where only one side writes. */
+ * what a filter has to know is known soon, also where only one side writes. A protocol says it itself. */
 static bool wants_input(const neap__filter *self) {
   const neap__reader *reader = &self->stream->reader;
   if (reader->code || left(&self->input) || self->is_choked) return false;
+  if (reader->sink) return !reader->rests;
   return reader->waiting || neap__reader_buffered(reader) == 0;
 }
 
 /* What nobody waits for does not keep the loop alive. */
 static void set_weight(const neap__filter *self) {
   uv_handle_t *handle = &self->stream->uv.handle;
-  if (self->is_ready && !self->stream->reader.waiting && !self->stream->reader.sink)
+  const neap__reader *reader = &self->stream->reader;
+  if (self->is_ready && !reader->waiting && !reader->sink)
     uv_unref(handle);
   else
     uv_ref(handle);

@@ -359,6 +359,7 @@ int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data
   if (reader->waiting || reader->sink) return NEAP_EMISUSE;
   reader->sink = sink;
   reader->sink_data = data;
+  reader->rests = false;
   return 0;
 }
 
@@ -368,12 +369,15 @@ void neap__reader_detach(neap__reader *reader) {
 
 int neap__reader_flow(neap__reader *reader) {
   const char *syscall;
-  return reader->code || reader->is_closed
-             ? 0
-             : reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+  int code = 1;
+  reader->rests = false;
+  while (code > 0 && !reader->rests && !reader->code && !reader->is_closed)
+    code = reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+  return code < 0 ? code : 0;
 }
 
 void neap__reader_rest(neap__reader *reader) {
+  reader->rests = true;
   if (reader->source->rest) reader->source->rest(reader);
 }
 

@@ -45,6 +45,7 @@ struct neap__reader {
   const neap_error *error; /* more about `code`, or NULL */
   int code;                /* what follows the buffer: UV_EOF or an error; 0: more */
   bool is_closed;
+  bool rests; /* the sink wants no more for now */
 };
 
 typedef enum neap__read_mode {

@@ -2162,6 +2162,11 @@ function Request:lines(max) end
 ---@return integer? port
 function Request:peer() end
 
+---What is known of the TLS of its connection, such as the certificate of the client.
+---@return neap.tls.Info? # nil without TLS
+---@nodiscard
+function Request:tls() end
+
 ---A response; over when its handler has ended.
 ---@class neap.http.ServerResponse
 ---@field status integer?
