@@ -96,6 +96,8 @@ local function http_client_peers()
     { "neap", http_client(script("http_client")) },
     { "C, curl multi", http_client(program("http_curl")) },
     { "Node http.Agent", http_client(script("http_client_node")), needs = "node" },
+    { "Go net/http", http_client(program("http_client_go")), needs = "go",
+      prepare = go_build("http_client_go") },
   }
 end
 
