@@ -157,13 +157,18 @@ static ssize_t read_once(neap__filter *self) {
   return last;
 }
 
+void neap__filter_explain(const neap__filter *self, neap_error *error) {
+  if (self->error.code)
+    *error = self->error;
+  else if (self->cut.code)
+    *error = self->cut;
+}
+
 /* Nothing more comes to the reader. */
 static void end_input(neap__filter *self, int code) {
   neap__stream *stream = self->stream;
   neap__stream_rest(stream);
   clear(self, &self->input);
-  if (self->error.code || self->cut.code)
-    stream->reader.error = self->error.code ? &self->error : &self->cut;
   neap__reader_ended(&stream->reader, "read", code);
 }
 

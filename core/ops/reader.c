@@ -120,7 +120,6 @@ static void end_read(neap__read *self, int code) {
 static void fail_read(neap__read *self, int code) {
   const neap__reader *reader = self->reader;
   self->op.error.syscall = reader->syscall ? reader->syscall : "read";
-  if (reader->error) self->op.error = *reader->error;
   if (reader->source->explain) reader->source->explain(reader, &self->op.error);
   end_read(self, code);
 }

@@ -41,9 +41,8 @@ struct neap__reader {
   uint64_t reads;      /* that had to ask the source for more, so far */
   char *buffer;        /* what has arrived and is not read: [start, end) of `capacity` */
   size_t start, end, capacity;
-  const char *syscall;     /* of `code` */
-  const neap_error *error; /* more about `code`, or NULL */
-  int code;                /* what follows the buffer: UV_EOF or an error; 0: more */
+  const char *syscall; /* of `code` */
+  int code;            /* what follows the buffer: UV_EOF or an error; 0: more */
   bool is_closed;
   bool rests; /* the sink wants no more for now */
 };
