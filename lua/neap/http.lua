@@ -1,11 +1,10 @@
---- neap.http: each part is loaded when it is first asked for: most programs need none of them, and
---- each stands on a library of its own.
+--- neap.http: requests and servers. Each part stands on a library of its own.
+local lazy = require "neap.lazy"
 
 ---@class neap.http
 local M = {}
 
--- What is in which module.
-local homes = {
+return lazy.names(M, "neap.http", {
   serve = "neap.http_server",
   files = "neap.http_files",
   client = "neap.http_client",
@@ -18,20 +17,4 @@ local homes = {
   delete = "neap.http_client",
   options = "neap.http_client",
   retry = "neap.http_client",
-}
-
-local function load_name(self, name)
-  local home = homes[name]
-  if not home then return nil end
-  local value = require(home)[name]
-  self[name] = value
-  return value
-end
-
---- `pairs` shows all of it.
-local function load_all(self)
-  for name in pairs(homes) do local _ = self[name] end
-  return next, self, nil
-end
-
-return setmetatable(M, { __name = "neap.http", __index = load_name, __pairs = load_all })
+})

@@ -4,21 +4,15 @@ local bodies = require "neap.http_body"
 local check = require "neap.check"
 local core = require "neap.core"
 local headers = require "neap.http_headers"
+local lazy = require "neap.lazy"
 local response = require "neap.http_response"
 local retry = require "neap.http_retry"
 
 local await = core.await
 
-local function load_driver()
-  local ok, driver = pcall(require, "neap.http_client_driver")
-  if ok then return driver end
-  local is_missing = tostring(driver):find("module 'neap.http_client_driver' not found", 1, true)
-  if not is_missing then error(driver, 0) end
-  error("neap.http: the client was not built, since libcurl was not found "
-    .. "(Debian: libcurl4-openssl-dev)", 0)
-end
-
-local native = load_driver()
+local native = lazy.driver("http_client", "neap.http needs libcurl for requests, which this build"
+  .. " of neap lacks: install it with its headers (Debian: libcurl4-openssl-dev) and build neap"
+  .. " again")
 native.set_response(response.Response)
 
 local M = { retry = retry.retry }

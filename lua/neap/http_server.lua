@@ -2,19 +2,13 @@
 local check = require "neap.check"
 local core = require "neap.core"
 local json = require "neap.json"
+local lazy = require "neap.lazy"
 local net = require "neap.net"
 
 local await = core.await
 
---- The driver, or an error that tells what is missing.
-local function load_driver()
-  local ok, driver = pcall(require, "neap.http_server_driver")
-  if ok then return driver end
-  error("neap.http.serve is not built in: install llhttp (Debian's package node-llhttp) and build"
-    .. " neap again\n" .. tostring(driver), 0)
-end
-
-local driver = load_driver()
+local driver = lazy.driver("http_server", "neap.http.serve needs llhttp, which this build of neap"
+  .. " lacks: install it (Debian: node-llhttp) and build neap again")
 
 local M = { driver = driver }
 

@@ -2,27 +2,14 @@
 --- and what is said where the driver was not built.
 local check = require "neap.check"
 local core = require "neap.core"
+local lazy = require "neap.lazy"
 local localvar = require "neap.localvar"
 
-local is_built, driver = pcall(require, "neap.sqlite_driver")
+local driver = lazy.driver("sqlite", "neap.sqlite needs SQLite, which this build of neap lacks:"
+  .. " install it with its headers (Debian: libsqlite3-dev) and build neap again")
 
 ---@class neap.sqlite
 local M = {}
-
-local MISSING = "neap was built without SQLite: install libsqlite3-dev (or what brings "
-  .. "sqlite3.pc), and build it again"
-
-if not is_built then
-  local reason = driver
-  --- Whatever is wanted of it says what is missing, or why a module that is there cannot be loaded.
-  local function missing()
-    local is_absent = tostring(reason):find("module 'neap.sqlite_driver' not found", 1, true)
-    error(core.error("ENOTSUP", is_absent and MISSING or tostring(reason)), 0)
-  end
-  M.open, M.blob = missing, missing
-  M.null = nil
-  return M
-end
 
 --- Stands for NULL where nil cannot stand: in tables of parameters.
 M.null = driver.null

@@ -1,21 +1,15 @@
 --- neap.tls: TLS for connections and servers of neap.net. The work is done by neap/tls_driver, a C
 --- module that is built where OpenSSL is found and loaded when TLS is first used.
 local core = require "neap.core"
+local lazy = require "neap.lazy"
 
 local M = {}
 
 local driver, default_context
 
-local MISSING = "TLS needs OpenSSL, which this build of neap lacks: install OpenSSL 3 with its "
-  .. "headers (Debian: libssl-dev) and build neap again"
-
 local function load_driver()
-  if driver then return driver end
-  local ok, result = pcall(require, "neap.tls_driver")
-  if not ok then
-    error(core.error("ENOTSUP", MISSING, { reason = tostring(result):match("^[^\n]*") }), 0)
-  end
-  driver = result
+  driver = driver or lazy.driver("tls", "TLS needs OpenSSL, which this build of neap lacks:"
+    .. " install OpenSSL 3 with its headers (Debian: libssl-dev) and build neap again")
   return driver
 end
 
