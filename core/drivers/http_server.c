@@ -260,7 +260,7 @@ static void cancel_handler(neap__http_exchange *exchange) {
 void neap__http_hang_up(neap__http_conn *self) {
   if (self->phase == NEAP__HTTP_OVER) return;
   self->phase = NEAP__HTTP_OVER;
-  neap__reader_detach(&self->stream->reader);
+  if (!self->is_upgraded) neap__reader_detach(&self->stream->reader);
   neap__timer_disarm(&loop_of(self)->timers, &self->timer);
   forget_flush(self);
   neap__bytes_free(&self->out, &loop_of(self)->memory);
@@ -411,7 +411,7 @@ static void run(neap__runnable *runnable) {
   self->is_running = true;
   neap_task_ref(&self->op.task);
   serve(self);
-  if (self->op.is_native && wants_input(self) && neap__reader_flow(&self->stream->reader))
+  if (self->op.is_native && wants_input(self) && neap__reader_flow(&self->stream->reader) < 0)
     neap__http_hang_up(self);
   self->is_running = false;
   if (is_left_over(self)) neap__http_queue(self);

@@ -93,6 +93,7 @@ local M = {
   process = require "neap.process",
   stdio = require "neap.stdio",
   http = require "neap.http",
+  websocket = require "neap.websocket",
 
   -- diagnostics
   error = core.error,
