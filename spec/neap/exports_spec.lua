@@ -5,6 +5,7 @@ local support = require "spec.support"
 local types = require "spec.types"
 local web = require "spec.http_wire"
 local neap = require "neap"
+local core = require "neap.core"
 local testing = require "neap.testing"
 
 local await = neap.await
@@ -167,7 +168,13 @@ local function handled(which)
   end
 end
 
+local function open_websocket()
+  local conn, server = connect()
+  return core.websocket(conn, {}), server
+end
+
 local objects = {
+  WebSocket = { "websocket", "WebSocket", open_websocket },
   ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
   ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
   Task = { "tasks", "Task", function() return neap.completed() end },
@@ -235,6 +242,7 @@ local modules = {
   stdio = neap.stdio,
   tls = neap.tls,
   http = neap.http,
+  websocket = neap.websocket,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,
