@@ -1,5 +1,6 @@
--- WebSockets for specs: frames by hand, and WebSockets whose other end is a plain connection. Time limits are
--- infinite unless they are the point: virtual time jumps while bytes are on their way.
+-- WebSockets for specs: frames by hand, and WebSockets whose other end is a plain connection.
+-- Limits of time are infinite unless they are the point: virtual time jumps while bytes are under
+-- way.
 local assert = require "luassert"
 local h = require "spec.helper"
 local neap = require "neap"
@@ -104,7 +105,9 @@ function M.url(server, target)
 end
 
 --- Connects to a server of ours.
-function M.connect(server, opts) return await(neap.websocket.connect(M.url(server), endless(opts))) end
+function M.connect(server, opts)
+  return await(neap.websocket.connect(M.url(server), endless(opts)))
+end
 
 --- A function for `it`: fn(ws, t) with a client of a server with that handler.
 function M.with_server(handler, fn, opts)

@@ -1,4 +1,5 @@
---- neap.websocket: each side is loaded when it is first used; that of servers needs the HTTP server's library.
+--- neap.websocket: each side is loaded when it is first used; that of servers needs the library of
+--- the HTTP server.
 local M = {}
 
 -- Name -> the module that has it.

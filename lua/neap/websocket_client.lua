@@ -42,12 +42,17 @@ local function parse_url(url)
   end
   local scheme, authority, target = url:match("^(%a+)://([^/?#]+)(.*)$")
   scheme = scheme and scheme:lower()
-  if scheme ~= "ws" and scheme ~= "wss" then refuse_url(url, "a URL with ws:// or wss:// expected") end
-  if target:find("[#%c ]") then refuse_url(url, "a URL has no fragment, space or control character") end
+  if scheme ~= "ws" and scheme ~= "wss" then
+    refuse_url(url, "a URL with ws:// or wss:// expected")
+  end
+  if target:find("[#%c ]") then
+    refuse_url(url, "a URL without fragment, space and control characters expected")
+  end
   if target:sub(1, 1) ~= "/" then target = "/" .. target end
   local is_secure = scheme == "wss"
   local host, port = split_authority(url, authority, is_secure and 443 or 80)
-  return { url = url, is_secure = is_secure, authority = authority, target = target, host = host, port = port }
+  return { url = url, is_secure = is_secure, authority = authority, target = target,
+    host = host, port = port }
 end
 
 -- The request.
@@ -113,7 +118,9 @@ local function check_answer(self, head, key)
   if fields["sec-websocket-accept"] ~= core.websocket_accept(key) then
     refuse("Sec-WebSocket-Accept does not fit the key")
   end
-  if fields["sec-websocket-extensions"] then refuse("the server uses an extension that was not asked for") end
+  if fields["sec-websocket-extensions"] then
+    refuse("the server uses an extension that was not asked for")
+  end
   local protocol = fields["sec-websocket-protocol"]
   if protocol and not handshake.contains(self.protocols, protocol) then
     refuse("the server has chosen a subprotocol that was not asked for: " .. protocol)

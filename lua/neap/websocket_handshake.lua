@@ -1,4 +1,4 @@
---- What both sides of a WebSocket handshake share: fields of a head, and the options of the connection.
+--- What both sides of a WebSocket handshake share: fields of a head, options of the WebSocket.
 local core = require "neap.core"
 
 local M = {}
@@ -39,7 +39,8 @@ function M.read_protocols(opts, where)
 end
 
 local function is_value(x)
-  return (type(x) == "string" or type(x) == "number") and not tostring(x):find("[%z\1-\8\10-\31\127]")
+  local is_text = type(x) == "string" or type(x) == "number"
+  return is_text and not tostring(x):find("[\0-\8\10-\31\127]")
 end
 
 local function add_field(lines, name, value, where)

@@ -1,6 +1,7 @@
 -- neap.websocket: clients and servers of ours: handshakes, messages, ends.
 local certificates = require "spec.certificates"
 local h = require "spec.helper"
+local core = require "neap.core"
 local neap = require "neap"
 local sockets = require "spec.websockets"
 local support = require "spec.support"
@@ -74,9 +75,11 @@ describe("messages", function()
   it("go over TLS, too", h.scoped(function()
     local c = certificates.make()
     local _ <close> = support.closing(c.remove)
-    local server = await(net.listen("127.0.0.1", 0, { tls = { cert = c.good.cert, key = c.good.key } }))
-    local task = neap.http.serve({ server = server, idle_timeout = math.huge, header_timeout = math.huge,
-      handshake_timeout = math.huge }, function(req)
+    local tls = { cert = c.good.cert, key = c.good.key }
+    local server = await(net.listen("127.0.0.1", 0, { tls = tls }))
+    local opts = { server = server, handshake_timeout = math.huge,
+      idle_timeout = math.huge, header_timeout = math.huge }
+    local task = neap.http.serve(opts, function(req)
       local ws <close> = await(websocket.accept(req, sockets.endless()))
       sockets.echo(ws)
     end)
@@ -112,7 +115,7 @@ describe("recv", function()
     assert.equal("x", await(ws:recv()))
   end))
 
-  it("gives what came before the end, then the end again and again", sockets.with_server(function(ws)
+  it("gives what came before the end, then the end each time", sockets.with_server(function(ws)
     await(ws:send("one"))
     await(ws:send("two"))
     await(ws:close(4001, "enough"))
@@ -188,7 +191,8 @@ describe("the handshake of a server", function()
   it("[RFC 6455, 1.3] answers the key", h.scoped(function()
     local task, server = sockets.serve(sockets.echo)
     local conn <close> = web.connect(server)
-    await(conn:write(request("Sec-WebSocket-Key: " .. KEY .. "\r\n"), sockets.frame("text", "early", { mask = true })))
+    await(conn:write(request("Sec-WebSocket-Key: " .. KEY .. "\r\n"),
+      sockets.frame("text", "early", { mask = true })))
     local head = await(conn:read_until("\r\n\r\n"))
     assert.matches("^HTTP/1%.1 101 Switching Protocols\r\n", head)
     assert.matches("\r\nSec%-WebSocket%-Accept: s3pPLMBiTxaQ9kYGzzhZRbK%+xOo=", head)
@@ -201,14 +205,17 @@ describe("the handshake of a server", function()
 
   local refused = {
     ["426 where it is no upgrade"] = { 426, web.get("/") },
-    ["426 for another protocol"] = { 426, web.get("/", "Upgrade: h2c\r\nConnection: Upgrade\r\n") },
-    ["426 for another version"] = { 426, web.get("/", "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-      .. "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " .. KEY .. "\r\n") },
-    ["426 for another method"] = { 426, (request("Sec-WebSocket-Key: " .. KEY .. "\r\n"):gsub("GET", "POST")) },
+    ["426 for another protocol"] = { 426,
+      web.get("/", "Upgrade: h2c\r\nConnection: Upgrade\r\n") },
+    ["426 for another version"] = { 426,
+      (request("Sec-WebSocket-Key: " .. KEY .. "\r\n"):gsub("Version: 13", "Version: 8")) },
+    ["426 for another method"] = { 426,
+      (request("Sec-WebSocket-Key: " .. KEY .. "\r\n"):gsub("GET", "POST")) },
     ["400 without a key"] = { 400, request("") },
     ["400 for a key that is none"] = { 400, request("Sec-WebSocket-Key: short\r\n") },
     ["400 for two keys"] = { 400, request(("Sec-WebSocket-Key: %s\r\n"):format(KEY):rep(2)) },
-    ["400 for a body"] = { 400, request("Content-Length: 2\r\nSec-WebSocket-Key: " .. KEY .. "\r\n") .. "ab" },
+    ["400 for a body"] = { 400,
+      request("Content-Length: 2\r\nSec-WebSocket-Key: " .. KEY .. "\r\n") .. "ab" },
     ["403 for the page of another host"] = { 403,
       request("Origin: http://evil.example\r\nSec-WebSocket-Key: " .. KEY .. "\r\n") },
   }
@@ -230,7 +237,8 @@ describe("the handshake of a server", function()
 
   local function status_for(origins, origin)
     local task, server = sockets.serve(function() end, { origins = origins })
-    local ok, err = pcall(sockets.connect, server, { headers = { Origin = origin, Host = "my.example" } })
+    local headers = { Origin = origin, Host = "my.example" }
+    local ok, err = pcall(sockets.connect, server, { headers = headers })
     if ok then await(err:close()) end
     web.stop(task)
     return ok and 101 or err.status
@@ -251,7 +259,9 @@ describe("the handshake of a server", function()
 
   it("chooses a subprotocol by its own order", h.scoped(function()
     local function agreed(ours, theirs)
-      local task, server = sockets.serve(function(ws) await(ws:send(ws:protocol() or "none")) end, { protocols = ours })
+      local task, server = sockets.serve(function(ws)
+        await(ws:send(ws:protocol() or "none"))
+      end, { protocols = ours })
       local protocol
       do
         local ws <close> = sockets.connect(server, { protocols = theirs })
@@ -269,14 +279,16 @@ describe("the handshake of a server", function()
 
   it("checks its arguments", h.scoped(function()
     local task, server = web.serve(function(req)
-      h.bad_argument("accept", 1, function() await(websocket.accept({})) end)
-      h.bad_argument("accept", 2, function() await(websocket.accept(req, { origins = 1 })) end)
-      h.bad_argument("accept", 2, function() await(websocket.accept(req, { protocols = { "a b" } })) end)
-      h.bad_argument("accept", 2, function() await(websocket.accept(req, { ping = -1 })) end)
-      h.bad_argument("accept", 2, function() await(websocket.accept(req, { headers = { Upgrade = "x" } })) end)
+      h.bad_argument("accept", 1, function() websocket.accept({}) end)
+      local bad = { { origins = 1 }, { protocols = { "a b" } }, { ping = -1 },
+        { max_message = "x" }, { headers = { Upgrade = "x" } } }
+      for _, opts in ipairs(bad) do
+        h.bad_argument("accept", 2, function() websocket.accept(req, opts) end)
+      end
       return "checked"
     end)
-    assert.same({ 200, "checked" }, { web.ask(server, web.get("/")), select(3, web.ask(server, web.get("/"))) })
+    local status, _, body = web.ask(server, web.get("/"))
+    assert.same({ 200, "checked" }, { status, body })
     web.stop(task)
   end))
 
@@ -293,7 +305,8 @@ describe("the handshake of a server", function()
     end)
     local ws = sockets.connect(server)
     await(ws:close())
-    assert.same({ 200, "x" }, { (web.ask(server, web.get("/late"))), (select(3, web.ask(server, web.get("/late")))) })
+    local status, _, body = web.ask(server, web.get("/late"))
+    assert.same({ 200, "x" }, { status, body })
     web.stop(task)
   end))
 end)
@@ -305,22 +318,25 @@ describe("the handshake of a client", function()
     local answering = neap.start(function()
       local conn <close> = await(server:accept())
       local head = await(conn:read_until("\r\n\r\n"))
-      local accept = require "neap.core".websocket_accept(head:match("Sec%-WebSocket%-Key: ([^\r]*)"))
+      local accept = core.websocket_accept(head:match("Sec%-WebSocket%-Key: ([^\r]*)"))
       await(conn:write((lines:gsub("%%s", (accept:gsub("%%", "%%%%"))))))
       await(conn:shutdown())
       await(conn:read_all())
     end)
-    local ok, result = pcall(await, websocket.connect(sockets.url(server), sockets.endless(opts)))
+    local connecting = websocket.connect(sockets.url(server), sockets.endless(opts))
+    local ok, result = pcall(await, connecting)
     if ok then await(result:close()) end
     await(neap.settle(answering))
     return ok, result
   end
 
-  local RIGHT = "HTTP/1.1 101 X\r\nUpgrade: WebSocket\r\nConnection: foo, upgrade\r\nSec-WebSocket-Accept: %s\r\n"
+  local RIGHT = "HTTP/1.1 101 X\r\nUpgrade: WebSocket\r\nConnection: foo, upgrade\r\n"
+    .. "Sec-WebSocket-Accept: %s\r\n"
 
   it("takes an answer that is right", h.scoped(function()
     assert.is_true((answered(RIGHT .. "\r\n")))
-    assert.is_true((answered(RIGHT .. "Sec-WebSocket-Protocol: a\r\n\r\n", { protocols = { "a" } })))
+    local chosen = RIGHT .. "Sec-WebSocket-Protocol: a\r\n\r\n"
+    assert.is_true((answered(chosen, { protocols = { "a" } })))
   end))
 
   local wrong = {
@@ -385,13 +401,15 @@ describe("the handshake of a client", function()
   end))
 
   it("checks its arguments", h.run(function()
-    for _, url in ipairs{ "http://x", "ws:x", "ws://", "ws://x:0", "ws://x:99999", "ws://u@x", "ws://x/#a", "ws://x/a b",
-      "ws://[::1", "ws://a:b:c" } do
+    local urls = { "http://x", "ws:x", "ws://", "ws://x:0", "ws://x:99999", "ws://u@x", "ws://x/#a",
+      "ws://x/a b", "ws://[::1", "ws://a:b:c" }
+    for _, url in ipairs(urls) do
       h.bad_argument("connect", 1, function() websocket.connect(url) end)
     end
     h.bad_argument("connect", 1, function() websocket.connect(nil) end)
-    local bad = { { timeout = "x" }, { headers = { Upgrade = "x" } }, { headers = { A = "b\r\nc: d" } }, { protocols = "a" },
-      { headers = { ["a b"] = "c" } }, { max_message = -1 }, { tls = true }, { ping = "x" } }
+    local bad = { { timeout = "x" }, { protocols = "a" }, { max_message = -1 }, { tls = true },
+      { ping = "x" }, { headers = { Upgrade = "x" } }, { headers = { A = "b\r\nc: d" } },
+      { headers = { ["a b"] = "c" } } }
     for _, opts in ipairs(bad) do
       h.bad_argument("connect", 2, function() websocket.connect("ws://x", opts) end)
     end
@@ -409,8 +427,7 @@ describe("a WebSocket", function()
       local err = h.raises("ECONNRESET", function() await(ws:recv()) end)
       t:note(err.close_code)
     end)
-    local ws = sockets.connect(server)
-    ws = ws and nil
+    assert.is_truthy(sockets.connect(server))
     collectgarbage()
     collectgarbage()
     sockets.settle()
@@ -419,13 +436,30 @@ describe("a WebSocket", function()
     web.stop(task)
   end))
 
-  it("of a server that stops ends with it", h.scoped(function()
-    local task, server = sockets.serve(sockets.echo, nil, { grace = 1, on_error = function() end })
+  it("of a server that stops ends with its grace", h.scoped(function(t)
+    local task, server = sockets.serve(function(ws)
+      local ok, err = pcall(sockets.echo, ws)
+      t:note(ok) t:note(neap.is_cancel(err))
+    end, nil, { grace = 3 })
     local ws = sockets.connect(server)
-    task:cancel("stop")
-    local ok, code = pcall(await, ws:recv())
-    assert.is_true(not ok or code == nil)
+    sockets.settle()
+    support.takes(3, function() web.stop(task) end)
+    h.raises("ECONNRESET", function() await(ws:recv()) end)
+    assert.equal("false true", t:logged())
+  end))
+
+  it("of a server that stops can be closed by on_stop", h.scoped(function()
+    local open
+    local task, server = sockets.serve(function(ws)
+      open = ws
+      sockets.echo(ws)
+    end, nil, { on_stop = function() open:close(1001, "restart") end })
+    local ws = sockets.connect(server)
+    await(ws:send("x"))
+    assert.equal("x", await(ws:recv()))
+    local receiving = ws:recv()
+    web.stop(task)
+    assert.same({ nil, 1001, "restart" }, { await(receiving) })
     await(ws:close())
-    await(neap.settle(task))
   end))
 end)

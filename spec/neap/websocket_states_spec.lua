@@ -1,4 +1,4 @@
--- neap.websocket against bytes by hand, on both sides: what the peer does, and the states of what waits.
+-- neap.websocket against bytes by hand, on both sides: what peers do, states of what waits.
 local h = require "spec.helper"
 local neap = require "neap"
 local core = require "neap.core"
@@ -16,7 +16,8 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
   describe(side .. " that receives", function()
     it("puts fragments together, with control frames between them", with_peer(function(ws, peer)
       await(peer:write(frame("text", "one ", { more = true }), frame("ping", "p"),
-        frame("continuation", "", { more = true }), frame("pong", "nobody asked"), frame("continuation", "two")))
+        frame("continuation", "", { more = true }), frame("pong", "nobody asked"),
+        frame("continuation", "two")))
       assert.same({ "one two", "text" }, { await(ws:recv()) })
       assert.same({ "pong", "p", not is_server }, { sockets.read_frame(peer) })
     end))
@@ -36,7 +37,8 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
       ["an unknown opcode"] = { 1002, "EPROTO", string.char(0x83, is_server and 0x80 or 0) },
       ["the wrong mask"] = { 1002, "EPROTO", sockets.frame("text", "x", { mask = not is_server }) },
       ["a continuation of nothing"] = { 1002, "EPROTO", frame("continuation", "x") },
-      ["a message within another"] = { 1002, "EPROTO", frame("text", "x", { more = true }) .. frame("text", "y") },
+      ["a message within another"] = { 1002, "EPROTO",
+        frame("text", "x", { more = true }) .. frame("text", "y") },
       ["a fragmented ping"] = { 1002, "EPROTO", frame("ping", "x", { more = true }) },
       ["a code that must not be sent"] = { 1002, "EPROTO", frame("close", sockets.code(1005)) },
       ["half a code"] = { 1002, "EPROTO", frame("close", "x") },
@@ -126,8 +128,10 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
   describe(side .. " that closes", function()
     it("waits for the answer, and drops what comes before it", with_peer(function(ws, peer)
       local closing = ws:close(1000, "done")
-      assert.same({ "close", sockets.code(1000, "done"), not is_server }, { sockets.read_frame(peer) })
-      await(peer:write(frame("text", "late"), frame("ping", "late"), frame("close", sockets.code(1000))))
+      local expected = { "close", sockets.code(1000, "done"), not is_server }
+      assert.same(expected, { sockets.read_frame(peer) })
+      local close = frame("close", sockets.code(1000))
+      await(peer:write(frame("text", "late"), frame("ping", "late"), close))
       if not is_server then await(peer:shutdown()) end
       assert.same({ 1000, "" }, { await(closing) })
       assert.same({ nil, 1000, "" }, { await(ws:recv()) })
@@ -176,7 +180,8 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
     end))
 
     it("does so although the peer has sent more than it keeps", with_peer(function(ws, peer)
-      local writing = peer:write(frame("binary", ("x"):rep(200000)):rep(20), frame("close", sockets.code(1000)))
+      local messages = frame("binary", ("x"):rep(200000)):rep(20)
+      local writing = peer:write(messages, frame("close", sockets.code(1000)))
       sockets.settle()
       local closing = ws:close()
       await(writing)
@@ -204,7 +209,7 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
       await(sending)
     end))
 
-    it("answers only the last of the pings of a peer that does not read", with_peer(function(ws, peer)
+    it("answers the last of many pings of a peer that does not read", with_peer(function(ws, peer)
       local sending = ws:send_binary(("x"):rep(30000000))
       for i = 1, 100 do await(peer:write(frame("ping", tostring(i)))) end
       for _ = 1, 20 do sockets.settle() end
@@ -273,7 +278,7 @@ for side, is_server in pairs{ ["a server"] = true, ["a client"] = false } do
   end)
 end
 
---- Both sides, all that they can do. Where one has no memory the other one may only see that it has gone.
+--- All that both sides can do. Where one has no memory the other may only see that it has gone.
 local function play(conn, peer)
   local server = core.websocket(conn, { server = true, ping = 100 })
   local client = core.websocket(peer, {})
@@ -306,7 +311,8 @@ describe("a WebSocket", function()
       local _ = ws:recv()
     end
     collectgarbage()
-    await(peer:write(sockets.frame("text", "one", { mask = true }), sockets.frame("text", "two", { mask = true })))
+    await(peer:write(sockets.frame("text", "one", { mask = true }),
+      sockets.frame("text", "two", { mask = true })))
     sockets.settle()
     assert.equal("two", await(ws:recv()))
   end))
