@@ -16,27 +16,19 @@ typedef struct told {
 
 static told log_one, log_two;
 
-static void tell(told *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-#include <stdarg.h>
-
-static void tell(told *self, const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  self->size +=
-      (size_t)vsnprintf(self->text + self->size, sizeof self->text - self->size, format, list);
-  va_end(list);
-}
+#define TELL(self, ...)                                                                            \
+  ((self)->size +=                                                                                 \
+   (size_t)snprintf((self)->text + (self)->size, sizeof(self)->text - (self)->size, __VA_ARGS__))
 
 static void tell_message(told *self, const neap__ws_parser *parser) {
   unsigned sum = 0;
   for (size_t i = 0; i < self->length; i++) sum = sum * 31 + (unsigned char)self->message[i];
-  tell(self, "%s %zu %u\n", parser->kind == NEAP__WS_TEXT ? "text" : "binary", self->length, sum);
+  TELL(self, "%s %zu %u\n", parser->kind == NEAP__WS_TEXT ? "text" : "binary", self->length, sum);
   self->length = 0;
 }
 
 static void tell_control(told *self, const neap__ws_parser *parser, const char *name) {
-  tell(self, "%s %.*s\n", name, (int)parser->length, parser->control);
+  TELL(self, "%s %.*s\n", name, (int)parser->length, parser->control);
 }
 
 /* Gives all bytes; false once it has failed. */
@@ -55,14 +47,14 @@ static bool feed(told *self, neap__ws_parser *parser, const char *bytes, size_t 
     case NEAP__WS_GOT_PING: tell_control(self, parser, "ping"); break;
     case NEAP__WS_GOT_PONG: tell_control(self, parser, "pong"); break;
     case NEAP__WS_GOT_CLOSE:
-      tell(self, "close %d %.*s\n", parser->close_code,
+      TELL(self, "close %d %.*s\n", parser->close_code,
            (int)(parser->length > 2 ? parser->length - 2 : 0), parser->control + 2);
       break;
     default: goto fail;
     }
   }
 fail:
-  tell(self, "failed %d\n", parser->failure);
+  TELL(self, "failed %d\n", parser->failure);
   CHECK(parser->why != NULL);
   return false;
 }
@@ -79,8 +71,8 @@ static const char *parse(bool is_server, uint64_t max, const char *bytes, size_t
   return log_one.text;
 }
 
-#define PARSE(bytes)        parse(false, MAX, bytes, sizeof bytes - 1)
-#define PARSE_MASKED(bytes) parse(true, MAX, bytes, sizeof bytes - 1)
+#define PARSE(bytes)        parse(false, MAX, bytes, sizeof(bytes) - 1)
+#define PARSE_MASKED(bytes) parse(true, MAX, bytes, sizeof(bytes) - 1)
 #define IS(text, expected)  CHECK(strcmp(text, expected) == 0)
 
 /* ---- Messages --------------------------------------------------------------------------------- */
