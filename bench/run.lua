@@ -86,6 +86,21 @@ local function files_peers(work)
   }
 end
 
+--- 20 000 GETs, 64 at a time.
+local function http_client(command)
+  return program("http_origin", command, "20000 64")
+end
+
+local function http_client_peers()
+  return {
+    { "neap", http_client(script("http_client")) },
+    { "C, curl multi", http_client(program("http_curl")) },
+    { "Node http.Agent", http_client(script("http_client_node")), needs = "node" },
+    { "Go net/http", http_client(program("http_client_go")), needs = "go",
+      prepare = go_build("http_client_go") },
+  }
+end
+
 local function process_peers()
   return {
     { "neap", script("processes") },
@@ -286,6 +301,13 @@ local benches = {
     },
   },
   {
+    name = "http_client",
+    about = "20 000 GETs of 13 bytes, 64 at a time, server on core 0, client on core 1",
+    peers = http_client_peers(),
+    limit = "C, curl multi",
+    rows = { { "requests", "P8 requests/s", at_least = 0.85 } },
+  },
+  {
     name = "workers",
     about = "16 jobs that count the primes below 200 000; round trips; copies there and back",
     peers = {
@@ -304,6 +326,25 @@ local benches = {
       { "round_trip_64_us", "P13 an empty job and back, 64 under way, us for each", at_most = 1.3 },
       { "records_mb", "20 000 records of five fields, MB/s" },
       { "string_mb", "a string of 16 MiB, MB/s" },
+    },
+  },
+  {
+    name = "sqlite",
+    about = "20 000 rows in memory, us of real time for each",
+    peers = {
+      { "neap", script("sqlite"), needs = "sqlite" },
+      { "C API, blocking", program("sqlite_raw"), needs = "sqlite" },
+    },
+    limit = "C API, blocking",
+    rows = {
+      { "insert", "inserts in one transaction, one awaited after the other" },
+      { "insert_together", "the same, all started, then awaited", limit = "C API, blocking",
+        limit_key = "insert" },
+      { "insert_many", "the same by exec_many", limit = "C API, blocking", limit_key = "insert" },
+      { "point", "point queries, one awaited after the other" },
+      { "point_together", "the same by 64 tasks", limit = "C API, blocking", limit_key = "point" },
+      { "scan", "rows of a scan by db:rows" },
+      { "query", "the same by db:query", limit = "C API, blocking", limit_key = "scan" },
     },
   },
   {
@@ -415,6 +456,7 @@ local tools = {
   { "cqueues", lua_prints('require "cqueues".VERSION') },
   { "copas", lua_prints('require "copas.queue" and require "copas"._VERSION') },
   { "node", "node -v" },
+  { "sqlite", lua_prints('require "neap".sqlite.library_version or error()') },
   { "python", python .. " -V" },
   { "uvloop", python .. " -c 'import uvloop; print(uvloop.__version__)'" },
   { "go", "go version" },

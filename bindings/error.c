@@ -32,6 +32,7 @@ void neapL__push_core_error(lua_State *L, neapL__state *state, const neap_error 
   set_string(L, "path", error->path);
   set_string(L, "dest", error->dest);
   set_string(L, "address", error->address);
+  set_string(L, "url", error->url);
   if (!error->cause) return;
   neapL__push_core_error(L, state, error->cause);
   lua_setfield(L, -2, "cause");
@@ -77,6 +78,7 @@ static int error_tostring(lua_State *L) {
   n += push_field(L, "path", " '", "'");
   n += push_field(L, "dest", " -> '", "'");
   n += push_field(L, "address", " ", "");
+  n += push_field(L, "url", ", ", "");
   n += push_field(L, "reason", ": ", "");
   lua_concat(L, n);
   return 1;

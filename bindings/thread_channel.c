@@ -3,10 +3,9 @@
 #include "../core/thread_channel.h"
 #include "channel.h"
 #include "error.h"
+#include "message.h"
 #include "object.h"
 #include "transfer.h"
-
-#include "message.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +26,7 @@ static neap_channel *check_channel(lua_State *L) {
 /* What the core hands on: in memory of no state. */
 typedef struct item {
   neapL__message message;
-  bool
-      is_begun; /* reading it has begun; it was not the receiver's in the end if it is still there */
+  bool is_begun; /* it was read; if it is still there, that has failed */
 } item;
 
 /* Thread: any. */

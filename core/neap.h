@@ -64,7 +64,9 @@ typedef struct neap_work neap_work;
   X(ECLOSED, -5004, "it is closed")                                                                \
   X(EDEPTH, -5005, "nested too deeply")                                                            \
   X(ETOOLARGE, -5006, "it is longer than allowed")                                                 \
-  X(ETLS, -5007, "the TLS connection failed")
+  X(ERESOLVE, -5007, "the name could not be resolved")                                             \
+  X(ETLS, -5008, "the TLS connection failed")                                                      \
+  X(EHTTP, -5009, "the response says that the request has failed")
 
 enum neap_error_code {
 #define NEAP_X(name, number, message) NEAP_##name = (number),
@@ -81,6 +83,7 @@ struct neap_error {
   const char *path;        /* the file that it concerned */
   const char *dest;        /* the second one of a call that has two */
   const char *address;     /* the network address that it concerned, "host:port" */
+  const char *url;         /* the request that it concerned */
   const neap_error *cause; /* what led to this error */
 };
 

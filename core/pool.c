@@ -15,8 +15,7 @@ struct neap_pool {
   neap__list threads; /* of neap__pool_thread */
   atomic_size_t refs;
   size_t limit, alive, idle, queued;
-  neap__pool_thread
-      *ends_on; /* the one on which its last reference was dropped; NULL: none of them */
+  neap__pool_thread *ends_on; /* dropped the last reference; NULL: none of them has */
   bool is_closing;
 };
 

@@ -45,6 +45,15 @@ bool neap__scope_join(neap_scope *scope) {
   return true;
 }
 
+/* What goes on until it has stopped on its thread hangs below the parent meanwhile. The rest has left the
+ * scope, and may have been freed, as a token is whose last reference was the scope's. */
+static void drop_operation(neap_scope *scope, neap_task *task) {
+  task->kind->cancel(task);
+  if (neap__node_first_child(&scope->node) != &task->node) return;
+  neap__node_detach(&task->node);
+  neap__node_attach(&task->node, scope->node.parent);
+}
+
 /* What is left below a scope without live tasks is operations, and background-free bodies have
  * ended: each child is an operation. */
 static void drop_operations(neap_scope *scope) {
@@ -52,7 +61,7 @@ static void drop_operations(neap_scope *scope) {
   while ((child = neap__node_first_child(&scope->node))) {
     neap_task *task = neap__node_task(child);
     assert(child->kind == NEAP__NODE_TASK && !task->kind->has_body);
-    task->kind->cancel(task);
+    drop_operation(scope, task);
   }
 }
 

@@ -1,4 +1,4 @@
--- A small web server: hello_http.lua [PORT]
+-- A small web server, with TLS where it has a certificate: hello_http.lua [PORT [CERTIFICATE KEY]]
 --   GET /            a greeting           POST /echo   what was sent, as it comes
 --   GET /hello?name= one by name, JSON    GET /ticks   one line after the other
 -- After Ctrl-C requests that are under way are answered; idle connections end at once.
@@ -30,10 +30,11 @@ local function handler(req, res)
   return route(req, res)
 end
 
-neap.main(function(port)
+neap.main(function(port, cert, key)
   await(neap.http.serve{
     host = "*",
     port = math.tointeger(port or 0),
+    tls = cert and { cert = cert, key = key },
     grace = 1,
     handler = handler,
     on_listen = function(server)

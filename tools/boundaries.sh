@@ -129,9 +129,10 @@ lua_requires() {
   done
 }
 
-# The testing helpers hand bodies to busted, where it runs.
+# The testing helpers hand bodies to busted, where it runs; JSON is lua-cjson's, where that is installed.
 lua_requires_siblings_only() {
-  lua_requires | grep -vE ':neap(\.[a-z0-9_.]+)?$' | grep -vE '^lua/neap/(testing\.lua:[0-9]+:busted|json\.lua:[0-9]+:cjson)$' || true
+  lua_requires | grep -vE ':neap(\.[a-z0-9_.]+)?$' |
+    grep -vE '^lua/neap/(testing\.lua:[0-9]+:busted|json\.lua:[0-9]+:cjson)$' || true
 }
 
 # Edges `requirer required` at load time: a require in an indented line, or after `function` in its

@@ -244,7 +244,7 @@ static int push_length(lua_State *L, const neap__http_exchange *self) {
   const neap__http_field *field = neap__http_find(self, "content-length", 14, 0);
   if (!field) return 0;
   push_value(L, self, field);
-  lua_pushinteger(L, luaL_checkinteger(L, -1));
+  if (!lua_stringtonumber(L, lua_tostring(L, -1))) lua_pushnil(L); /* a float where it is huge */
   return 1;
 }
 
@@ -281,6 +281,15 @@ static int index_request(lua_State *L) {
 /* req:peer() -> host, port of the client; path */
 static int get_peer(lua_State *L) {
   return neapL__push_address(L, neapL__http_check_request(L, 1)->conn->stream, true);
+}
+
+/* key(request | conn) -> what the requests of a connection have in common with it */
+static int get_key(lua_State *L) {
+  const neapL__meta *meta = &neapL__http_driver_get(L)->request_meta;
+  bool is_request = lua_isuserdata(L, 1) && neapL__has_meta(L, 1, meta);
+  void *key = is_request ? neapL__http_check_request(L, 1)->conn->stream : neapL__check_conn(L);
+  lua_pushlightuserdata(L, key);
+  return 1;
 }
 
 /* ---- Other protocols --------------------------------------------------------------------------- */
@@ -329,9 +338,6 @@ static int upgrade(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"refuse_upgrade", refuse_upgrade}, {"upgrade", upgrade}, {NULL, NULL}};
-
 static int to_string(lua_State *L) {
   neap__http_exchange *const *self = lua_touserdata(L, 1);
   if (!*self) {
@@ -352,6 +358,8 @@ static const luaL_Reg methods[] = {{"header", get_header},
                                    {"query_values", query_values},
                                    {"peer", get_peer},
                                    {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"key", get_key}, {"refuse_upgrade", refuse_upgrade}, {"upgrade", upgrade}, {NULL, NULL}};
 static const luaL_Reg header_metamethods[] = {{"__index", find_header}, {NULL, NULL}};
 
 /* The table of methods stands behind the fields. [class] */

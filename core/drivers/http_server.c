@@ -379,12 +379,25 @@ static bool serve_one(neap__http_conn *self) {
   return self->exchange && self->exchange->is_ready;
 }
 
+/* The client has ended its direction, and its handler is at work: one that answers on the spot may do so,
+ * wherever the end of the client was seen. */
+static bool is_deserted(const neap__http_conn *self) {
+  const neap__http_exchange *exchange = self->exchange;
+  bool is_deaf = self->has_ended && self->phase == NEAP__HTTP_WAIT && !self->server->ignores_hangup;
+  return is_deaf && exchange && exchange->is_started;
+}
+
+static void leave_deserted(neap__http_conn *self) {
+  if (is_deserted(self) && !self->exchange->is_ended) neap__http_hang_up(self);
+}
+
 /* Answers what has come, and sends the answers together. */
 static void serve(neap__http_conn *self) {
   do {
     while (serve_one(self))
       ;
     flush(self);
+    leave_deserted(self);
   } while (!self->exchange && may_parse(self) && self->phase == NEAP__HTTP_IDLE &&
            neap__reader_buffered(&self->stream->reader) > 0 && !self->flushing);
   if (self->exchange) return;
@@ -411,7 +424,7 @@ static void run(neap__runnable *runnable) {
   self->is_running = true;
   neap_task_ref(&self->op.task);
   serve(self);
-  if (self->op.is_native && wants_input(self) && neap__reader_flow(&self->stream->reader) < 0)
+  if (self->op.is_native && wants_input(self) && neap__reader_flow(&self->stream->reader))
     neap__http_hang_up(self);
   self->is_running = false;
   if (is_left_over(self)) neap__http_queue(self);
@@ -483,7 +496,6 @@ int neap__http_want(neap__http_conn *self) {
 static void ended(neap__reader *reader, int code) {
   neap__http_conn *self = reader->sink_data;
   self->has_ended = true;
-  bool is_half_open = code == UV_EOF && self->server->ignores_hangup;
   switch (self->phase) {
   case NEAP__HTTP_HEAD:
     if (code == UV_EOF)
@@ -497,7 +509,7 @@ static void ended(neap__reader *reader, int code) {
     break;
   case NEAP__HTTP_WAIT:
     self->closes = true;
-    if (!is_half_open) neap__http_hang_up(self);
+    if (code != UV_EOF || is_deserted(self)) neap__http_hang_up(self);
     break;
   default: neap__http_hang_up(self);
   }

@@ -102,16 +102,16 @@ struct neap__http_conn {
   size_t max_framing;    /* ... and how many they may be, so far */
   uint64_t body_bytes;   /* of its content, so far */
   size_t discarded;
-  char last;       /* the last byte of the head, so far */
-  int refusal;     /* the status that the request gets instead of an answer; 0 */
-  uint8_t phase;   /* neap__http_phase */
-  bool is_queued;  /* its runnable is */
-  bool is_running; /* it is being served at this moment */
-  bool was_paused; /* by a callback of the parser */
-  bool discards;   /* nobody wants the rest of the body */
-  bool closes;     /* after what is in `out` */
-  bool has_ended;  /* nothing more comes */
-  bool is_upgraded;
+  char last;        /* the last byte of the head, so far */
+  int refusal;      /* the status that the request gets instead of an answer; 0 */
+  uint8_t phase;    /* neap__http_phase */
+  bool is_queued;   /* its runnable is */
+  bool is_running;  /* it is being served at this moment */
+  bool was_paused;  /* by a callback of the parser */
+  bool discards;    /* nobody wants the rest of the body */
+  bool closes;      /* after what is in `out` */
+  bool has_ended;   /* nothing more comes */
+  bool is_upgraded; /* the stream is the handler's, as long as that runs */
 };
 
 extern const neap__op_kind neap__http_conn_kind;
@@ -212,14 +212,14 @@ bool neap__http_has_content(const neap__http_exchange *self, int status);
 /* "Not Found"; "" if nobody knows. Static. */
 const char *neap__http_reason(int status);
 
+/* The connection is the handler's from now on, with what has arrived and was not used up; the request has no
+ * body that is still to come. UV_ENOMEM; NEAP_ECLOSED: the client has gone. */
+int neap__http_upgrade(neap__http_exchange *self, const char *head, size_t length);
+
 /* Seconds since 1970 as in "Sun, 06 Nov 1994 08:49:37 GMT", 29 characters and a NUL. */
 void neap__http_format_date(time_t time, char *text);
 /* The opposite; -1 if it is none. */
 time_t neap__http_parse_date(const char *text, size_t length);
-
-/* The connection is the handler's from now on, with what has arrived and was not used up; call it when the
- * request has no body. UV_ENOMEM. */
-int neap__http_upgrade(neap__http_exchange *self, const char *head, size_t length);
 
 /* ---- For the files of this driver ---------------------------------------------------------------- */
 
@@ -251,7 +251,8 @@ void neap__http_hang_up(neap__http_conn *self);
 
 /* Sends a part of a file to the stream without a copy, in the pool, as much as the socket takes. Arguments:
  * stream (referenced), file (borrowed until it has started), offset, count. Result: sent; fewer than
- * `count`: the socket is full, or the file has ended, or it is the turn of others. */
+ * `count`: the socket is full, or the file has ended, or it is the turn of others. UV_ENOTSUP: there is a
+ * filter, such as TLS, between the stream and its socket. */
 typedef struct neap__http_sendfile {
   neap__job job;
   neap__stream *stream;

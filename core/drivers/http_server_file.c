@@ -66,6 +66,7 @@ static int start(neap__op *op) {
   neap__http_sendfile *self = of_op(op);
   uv_os_fd_t socket;
   if (self->stream->is_closing) return NEAP_ECLOSED;
+  if (self->stream->filter) return neap__op_fail(op, "sendfile", UV_ENOTSUP);
   int code = uv_fileno(&self->stream->uv.handle, &socket);
   if (code) return neap__op_fail(op, "fileno", code);
   code = duplicate(self, socket);

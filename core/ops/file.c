@@ -230,7 +230,7 @@ static void unref_reader(neap__reader *reader) {
   neap__file_unref(of_reader(reader));
 }
 
-static const neap__source source = {pull, NULL, unref_reader};
+static const neap__source source = {pull, NULL, unref_reader, NULL};
 
 /* ---- The position --------------------------------------------------------------------------- */
 

@@ -157,13 +157,18 @@ static ssize_t read_once(neap__filter *self) {
   return last;
 }
 
+void neap__filter_explain(const neap__filter *self, neap_error *error) {
+  if (self->error.code)
+    *error = self->error;
+  else if (self->cut.code)
+    *error = self->cut;
+}
+
 /* Nothing more comes to the reader. */
 static void end_input(neap__filter *self, int code) {
   neap__stream *stream = self->stream;
   neap__stream_rest(stream);
   clear(self, &self->input);
-  if (self->error.code || self->cut.code)
-    stream->reader.error = self->error.code ? &self->error : &self->cut;
   neap__reader_ended(&stream->reader, "read", code);
 }
 
@@ -266,17 +271,19 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buffer) {
 /* ---- When it reads ----------------------------------------------------------------------------- */
 
 /* Nobody has to wait for what is there: a read is pending, or the peer has not said anything to read. So
- * what a filter has to know is known soon, also where only one side writes. */
+ * what a filter has to know is known soon, also where only one side writes. A protocol says it itself. */
 static bool wants_input(const neap__filter *self) {
   const neap__reader *reader = &self->stream->reader;
   if (reader->code || left(&self->input) || self->is_choked) return false;
+  if (reader->sink) return !reader->rests;
   return reader->waiting || neap__reader_buffered(reader) == 0;
 }
 
 /* What nobody waits for does not keep the loop alive. */
 static void set_weight(const neap__filter *self) {
   uv_handle_t *handle = &self->stream->uv.handle;
-  if (self->is_ready && !self->stream->reader.waiting)
+  const neap__reader *reader = &self->stream->reader;
+  if (self->is_ready && !reader->waiting && !reader->sink)
     uv_unref(handle);
   else
     uv_ref(handle);

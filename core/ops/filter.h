@@ -68,6 +68,9 @@ struct neap__filter {
  * pending. Owner: the stream, if the result is 0. */
 int neap__filter_attach(neap__filter *self, neap__stream *stream);
 
+/* Why it has failed, or its input has ended without the peer saying so; else `error` stays as it is. */
+void neap__filter_explain(const neap__filter *self, neap_error *error);
+
 /* Makes the filters of a server, or of a connection that is to be made. Counted by whoever implements it;
  * loop thread. */
 typedef struct neap__filter_maker neap__filter_maker;

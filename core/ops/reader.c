@@ -120,7 +120,7 @@ static void end_read(neap__read *self, int code) {
 static void fail_read(neap__read *self, int code) {
   const neap__reader *reader = self->reader;
   self->op.error.syscall = reader->syscall ? reader->syscall : "read";
-  if (reader->error) self->op.error = *reader->error;
+  if (reader->source->explain) reader->source->explain(reader, &self->op.error);
   end_read(self, code);
 }
 
@@ -358,6 +358,7 @@ int neap__reader_attach(neap__reader *reader, const neap__sink *sink, void *data
   if (reader->waiting || reader->sink) return NEAP_EMISUSE;
   reader->sink = sink;
   reader->sink_data = data;
+  reader->rests = false;
   return 0;
 }
 
@@ -367,12 +368,15 @@ void neap__reader_detach(neap__reader *reader) {
 
 int neap__reader_flow(neap__reader *reader) {
   const char *syscall;
-  return reader->code || reader->is_closed
-             ? 0
-             : reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+  int code = 1;
+  reader->rests = false;
+  while (code > 0 && !reader->rests && !reader->code && !reader->is_closed)
+    code = reader->source->pull(reader, NEAP__BLOCK_SIZE, &syscall);
+  return code < 0 ? code : 0;
 }
 
 void neap__reader_rest(neap__reader *reader) {
+  reader->rests = true;
   if (reader->source->rest) reader->source->rest(reader);
 }
 

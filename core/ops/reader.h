@@ -19,6 +19,8 @@ typedef struct neap__source {
   /* Nobody wants what came last: it should not go on. NULL: it stops by itself. */
   void (*rest)(neap__reader *reader);
   void (*unref)(neap__reader *reader); /* one reference to the owner of the reader */
+  /* Adds what is known of an error that ended the source. NULL: nothing. */
+  void (*explain)(const neap__reader *reader, neap_error *error);
 } neap__source;
 
 /* Takes what arrives in the place of reads: a protocol that is spoken on the stream. */
@@ -39,10 +41,10 @@ struct neap__reader {
   uint64_t reads;      /* that had to ask the source for more, so far */
   char *buffer;        /* what has arrived and is not read: [start, end) of `capacity` */
   size_t start, end, capacity;
-  const char *syscall;     /* of `code` */
-  const neap_error *error; /* more about `code`, or NULL */
-  int code;                /* what follows the buffer: UV_EOF or an error; 0: more */
+  const char *syscall; /* of `code` */
+  int code;            /* what follows the buffer: UV_EOF or an error; 0: more */
   bool is_closed;
+  bool rests; /* the sink wants no more for now */
 };
 
 typedef enum neap__read_mode {

@@ -109,7 +109,12 @@ static void unref_reader(neap__reader *reader) {
   neap__stream_unref(of_reader(reader));
 }
 
-static const neap__source source = {pull, stop_reading, unref_reader};
+static void explain(const neap__reader *reader, neap_error *error) {
+  const neap__stream *stream = NEAP__CONTAINER((uintptr_t)reader, const neap__stream, reader);
+  if (stream->filter) neap__filter_explain(stream->filter, error);
+}
+
+static const neap__source source = {pull, stop_reading, unref_reader, explain};
 
 /* ---- The stream itself ---------------------------------------------------------------------- */
 

@@ -472,9 +472,12 @@ static size_t take(neap__reader *reader, const char *bytes, size_t n) {
 }
 
 static void ended(neap__reader *reader, int code) {
-  const char *message = reader->error ? reader->error->message : NULL;
-  if (code == UV_EOF) message = "the connection has ended without a closing handshake";
-  end(reader->sink_data, code == UV_EOF ? UV_ECONNRESET : code, message);
+  neap_error error = {.code = code};
+  if (reader->source->explain) reader->source->explain(reader, &error);
+  if (error.code == UV_EOF)
+    end(reader->sink_data, UV_ECONNRESET, "the connection has ended without a closing handshake");
+  else
+    end(reader->sink_data, error.code, error.message);
 }
 
 static const neap__sink sink = {take, ended};

@@ -17,6 +17,7 @@ static neap_work *of_item(neap__pool_item *item) {
 static void free_shared(neap_work *work) {
   if (work->kind->release) work->kind->release(work->data);
   neap_pool_unref(work->pool);
+  neap_pool_unref(work->next);
   free(work);
 }
 
@@ -42,6 +43,10 @@ bool neap_work_is_cancelled(const neap_work *work) {
   return atomic_load(&work->is_cancelled);
 }
 
+void neap__work_move(neap_work *work, neap_pool *pool) {
+  work->next = neap_pool_ref(pool);
+}
+
 void neap_work_fail(neap_work *work, const neap_error *error) {
   work->error = *error;
 }
@@ -55,17 +60,43 @@ static void leave(neap__work *self) {
   neap_loop_release(loop);
 }
 
+/* It has ended: the pool is for others. */
+static void finish(neap__work *self) {
+  neap_work *work = self->shared;
+  neap_pool *pool = work ? work->pool : NULL;
+  if (work) work->pool = NULL;
+  leave(self);
+  neap_pool_unref(pool);
+}
+
+static void start_again(neap__work *self, neap_work *work) {
+  neap_pool *former = work->pool;
+  work->pool = work->next;
+  work->next = NULL;
+  neap_task_ref(&self->op.task);
+  leave(self);
+  int code = neap__op_kind_of(&self->op)->start(&self->op);
+  if (code) neap__op_settle(&self->op, code);
+  neap_task_unref(&self->op.task);
+  neap_pool_unref(former);
+}
+
 static void on_ended(neap__post *post) {
   neap_work *work = NEAP__CONTAINER(post, neap_work, post);
   neap__work *self = work->op;
   int code = work->error.code;
+  if (work->next && !neap_work_is_cancelled(work)) {
+    start_again(self, work);
+    return;
+  }
+  if (work->next) code = UV_ECANCELED;
   self->op.error = work->error;
   if (code == UV_ECANCELED && neap_work_is_cancelled(work)) {
     neap__op_cancel(&self->op.task);
     return;
   }
   neap__op_settle(&self->op, code);
-  leave(self);
+  finish(self);
 }
 
 static void poke(neap__pool_item *item) {
@@ -109,7 +140,7 @@ static void reach(neap_task *task) {
 }
 
 static void abort_work(neap__op *op) {
-  leave(of_op(op));
+  finish(of_op(op));
 }
 
 static int start(neap__op *op) {

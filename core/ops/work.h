@@ -20,6 +20,7 @@ struct neap_work {
   const neap_work_kind *kind;
   void *data;
   neap_error error; /* code: what `run` has returned */
+  neap_pool *next;  /* referenced: where it runs once more; NULL: it has ended */
   atomic_bool is_cancelled;
 };
 
@@ -34,6 +35,10 @@ extern const neap__op_kind neap__work_kind;
 
 /* Before neap__op_start: what is to run. UV_ENOMEM: `data` is still the caller's. */
 int neap__work_prepare(neap__work *self, neap_pool *pool, const neap_work_kind *kind, void *data);
+
+/* From `run`, which returns next: it runs once more, in another pool, unless it was cancelled meanwhile. The
+ * operation is started anew, by its own kind. */
+void neap__work_move(neap_work *work, neap_pool *pool);
 
 /* What the thread that runs it keeps. Thread: that one. */
 static inline neap__pool_thread *neap__work_thread(const neap_work *work) {

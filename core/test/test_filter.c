@@ -627,6 +627,82 @@ TEST(an_idle_filter_does_not_keep_the_loop_alive) {
   close_wire(&w);
 }
 
+/* A protocol that takes `most` bytes in all and rests then, without the last ones. */
+typedef struct taker {
+  size_t most, taken;
+  int code;
+} taker;
+
+static size_t take(neap__reader *reader, const char *bytes, size_t n) {
+  taker *self = reader->sink_data;
+  size_t rest = self->most - self->taken, used = n < rest ? n : rest;
+  (void)bytes;
+  self->taken += used;
+  if (used < n) neap__reader_rest(reader);
+  return used;
+}
+
+static void note_end(neap__reader *reader, int code) {
+  ((taker *)reader->sink_data)->code = code;
+}
+
+static const neap__sink taking = {take, note_end};
+
+TEST(a_protocol_behind_a_filter_says_when_it_is_read) {
+  wire w;
+  taker t = {.most = 3};
+  open_turned(&w);
+  CHECK(neap__reader_attach(&w.peer->reader, &taking, &t) == 0);
+  CHECK(neap__reader_flow(&w.peer->reader) == 0);
+  CHECK(finish(start_text(w.client, "ab")) == NEAP_DONE);
+  poll_uv(&w);
+  CHECK(t.taken == 2 && w.peer->is_reading);
+  CHECK(finish(start_text(w.client, "cd")) == NEAP_DONE);
+  poll_uv(&w);
+  CHECK(t.taken == 3 && !w.peer->is_reading);
+  CHECK(neap__reader_flow(&w.peer->reader) == 0);
+  CHECK(w.peer->is_reading); /* with a byte buffered: the end is to be noticed */
+  t.most = 4;
+  neap__reader_offer(&w.peer->reader);
+  CHECK(finish(start_shutdown(w.client)) == NEAP_DONE);
+  poll_uv(&w);
+  CHECK(t.taken == 4 && t.code == UV_EOF);
+  close_wire(&w);
+}
+
+TEST(a_protocol_behind_a_filter_keeps_the_loop_alive) {
+  wire w;
+  taker t = {.most = 3};
+  open_turned(&w);
+  CHECK(neap__reader_attach(&w.peer->reader, &taking, &t) == 0);
+  CHECK(neap__reader_flow(&w.peer->reader) == 0);
+  CHECK(uv_loop_alive(neap_loop_uv(w.loop)));
+  close_wire(&w);
+  CHECK(t.code == NEAP_ECLOSED);
+}
+
+/* What was kept for want of memory comes on the spot, and then the rest of it. */
+TEST(a_protocol_gets_what_a_filter_has_kept) {
+  bool has_fired = true;
+  for (unsigned long n = 1; has_fired && n < 100; n++) {
+    wire w;
+    taker t = {.most = 100};
+    open_turned(&w);
+    CHECK(finish(start_text(w.client, "payload")) == NEAP_DONE);
+    neap_loop_fail_allocation(w.loop, n, false);
+    poll_uv(&w);
+    has_fired = neap_loop_fail_allocation(w.loop, 0, false);
+    CHECK(neap__reader_attach(&w.peer->reader, &taking, &t) == 0);
+    neap__reader_offer(&w.peer->reader);
+    CHECK(neap__reader_flow(&w.peer->reader) == 0);
+    poll_uv(&w);
+    CHECK(t.taken == 7 && t.code == 0);
+    CHECK(w.peer->is_reading);
+    close_wire(&w);
+  }
+  CHECK(!has_fired);
+}
+
 /* Each allocation fails once: nothing is lost, or the operation tells. */
 static void run_failing(unsigned long n, bool *has_fired) {
   wire w;

@@ -65,7 +65,7 @@ static void unref(neap__reader *reader) {
   of(reader)->refs--;
 }
 
-static const neap__source source = {pull, rest, unref};
+static const neap__source source = {pull, rest, unref, NULL};
 
 static void open_script(script *self) {
   memset(self, 0, sizeof *self);

@@ -603,6 +603,17 @@ TEST(the_normal_end_of_a_scope_cancels_no_token) {
   bench_close_idle(&b);
 }
 
+TEST(a_token_that_nobody_else_refers_to_ends_with_its_scope) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  neap_token *token = NULL;
+  neap_task *task = start_keeper(loop, (keeper){.seconds = 1, .token = &token});
+  neap_token_unref(token);
+  CHECK(neap_loop_run(loop, task) == 0);
+  CHECK(end_status(task) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
 TEST(cancelling_the_token_of_a_scope_leaves_the_scope_alone) {
   bench b;
   neap_loop *loop = bench_open(&b);

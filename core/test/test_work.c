@@ -342,6 +342,93 @@ TEST(in_a_cancelled_scope_nothing_is_queued) {
   bench_close(&b);
 }
 
+/* A body that starts work in a scope and leaves the scope. */
+typedef struct leaver {
+  labour *data;
+  neap_task *work;
+} leaver;
+
+static neap_step_result step_leaver(neap_task *task, void *frame) {
+  leaver *self = frame;
+  neap_scope *scope;
+  CHECK(neap_scope_enter(task, HUGE_VAL, false, &scope) == 0);
+  self->work = start(task->loop, NULL, &poked_kind, self->data);
+  uv_sem_wait(&self->data->begun);
+  CHECK(!neap_scope_exit(task, scope));
+  CHECK(neap_task_status(self->work) == NEAP_PENDING);
+  neap_task_unref(self->work);
+  return NEAP_STEP_END;
+}
+
+TEST(a_scope_that_is_left_interrupts_its_work_and_does_not_wait) {
+  static const neap_body body = {"leaver", sizeof(leaver), step_leaver, NULL};
+  bench b;
+  labour data;
+  leaver init = {.data = &data};
+  neap_task *task = NULL;
+  neap_loop *loop = open_real(&b);
+  labour_init(&data, true);
+  data.code = UV_ECANCELED;
+  CHECK(neap_task_start(loop, &body, &init, &task) == 0);
+  CHECK(end_status(task) == NEAP_DONE);
+  while (neap_loop_stats(loop).operations > 0) neap_loop_step(loop);
+  CHECK(atomic_load(&data.pokes) == 1 && atomic_load(&data.releases) == 1);
+  labour_deinit(&data);
+  bench_close_idle(&b);
+}
+
+/* Moves on to another pool when it has run once. */
+typedef struct mover {
+  neap_pool *next;
+  uv_thread_t ran_on[2];
+  int runs;
+  uv_sem_t begun, go_on;
+  bool waits;
+} mover;
+
+static int run_mover(neap_work *work, void *data) {
+  mover *self = data;
+  if (self->waits) uv_sem_post(&self->begun), uv_sem_wait(&self->go_on);
+  self->ran_on[self->runs++] = uv_thread_self();
+  if (self->runs == 1) neap__work_move(work, self->next);
+  return 0;
+}
+
+static const neap_work_kind mover_kind = {.name = "mover", .run = run_mover};
+
+TEST(work_that_moves_runs_once_more_in_the_other_pool) {
+  bench b;
+  neap_pool *first = new_pool(1), *second = new_pool(1);
+  mover data = {.next = second};
+  neap_task *task = NULL;
+  neap_loop *loop = open_real(&b);
+  CHECK(neap_work_start(loop, first, &mover_kind, &data, &task) == 0);
+  neap_pool_unref(first); /* it holds its own */
+  CHECK(neap_loop_run(loop, task) == 0);
+  neap_pool_unref(second);
+  CHECK(end_status(task) == NEAP_DONE && data.runs == 2);
+  CHECK(!uv_thread_equal(&data.ran_on[0], &data.ran_on[1]));
+  bench_close_idle(&b);
+}
+
+TEST(work_that_was_cancelled_does_not_move) {
+  bench b;
+  neap_pool *second = new_pool(1);
+  mover data = {.next = second, .waits = true};
+  neap_task *task = NULL;
+  neap_loop *loop = open_real(&b);
+  uv_sem_init(&data.begun, 0), uv_sem_init(&data.go_on, 0);
+  CHECK(neap_work_start(loop, NULL, &mover_kind, &data, &task) == 0);
+  uv_sem_wait(&data.begun);
+  CHECK(neap_task_cancel(task));
+  uv_sem_post(&data.go_on);
+  CHECK(neap_loop_run(loop, task) == 0);
+  CHECK(end_status(task) == NEAP_CANCELLED && data.runs == 1);
+  uv_sem_destroy(&data.begun), uv_sem_destroy(&data.go_on);
+  neap_pool_unref(second);
+  bench_close_idle(&b);
+}
+
 /* ---- Abandoning ----------------------------------------------------------------------------- */
 
 static void wait_until_released(labour *data) {

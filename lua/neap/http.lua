@@ -1,23 +1,37 @@
---- neap.http: the parts are loaded when they are first used, with the libraries that they need.
+--- neap.http: each part is loaded when it is first asked for: most programs need none of them, and
+--- each stands on a library of its own.
+
+---@class neap.http
 local M = {}
 
--- Name -> the module that has it.
-local places = {
+-- What is in which module.
+local homes = {
   serve = "neap.http_server",
   files = "neap.http_files",
+  client = "neap.http_client",
+  request = "neap.http_client",
+  get = "neap.http_client",
+  head = "neap.http_client",
+  post = "neap.http_client",
+  put = "neap.http_client",
+  patch = "neap.http_client",
+  delete = "neap.http_client",
+  options = "neap.http_client",
+  retry = "neap.http_client",
 }
 
-local function load_part(_, name)
-  local place = places[name]
-  if not place then return nil end
-  M[name] = require(place)[name]
-  return M[name]
+local function load_name(self, name)
+  local home = homes[name]
+  if not home then return nil end
+  local value = require(home)[name]
+  self[name] = value
+  return value
 end
 
---- Who looks at all of it loads all of it.
-local function load_all()
-  for name in pairs(places) do load_part(M, name) end
-  return next, M, nil
+--- `pairs` shows all of it.
+local function load_all(self)
+  for name in pairs(homes) do local _ = self[name] end
+  return next, self, nil
 end
 
-return setmetatable(M, { __name = "neap.http", __index = load_part, __pairs = load_all })
+return setmetatable(M, { __name = "neap.http", __index = load_name, __pairs = load_all })

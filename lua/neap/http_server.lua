@@ -30,6 +30,15 @@ local function read_json(self, max) return json.decode(await(self:read_all(max))
 --- The rest of the body, which is JSON, as a value.
 function Request:json(max) return core.start(read_json, self, max) end
 
+-- Connections with TLS by their key, which is theirs as long as there is the Conn.
+local secure = setmetatable({}, { __mode = "v" })
+
+--- As conn:tls(); nil without TLS.
+function Request:tls()
+  local conn = secure[driver.key(self)]
+  return conn and conn:tls()
+end
+
 -- Responses.
 
 local Response = driver.response_methods
@@ -116,10 +125,19 @@ local function check_handler(opts, handler)
     .. core.type_name(handler))
 end
 
+--- The protocol is told to those who ask; and it has lengths, so that who just leaves cuts nothing.
+local function tls_options(tls)
+  if type(tls) ~= "table" or tls.context ~= nil then return tls end
+  local all = { alpn = { "http/1.1", "http/1.0" }, allow_truncated = true }
+  for name, value in pairs(tls) do all[name] = value end
+  return all
+end
+
 --- `opts` with the address where there is none, and what the connections need.
 local function listen_options(opts, server)
   local all = {}
   for name, value in pairs(opts) do all[name] = value end
+  all.tls = tls_options(opts.tls)
   if not opts.path then all.host = opts.host or "127.0.0.1" end
   all.on_stop = function()
     server:stop()
@@ -148,7 +166,10 @@ function M.serve(opts, handler)
   check.table(opts, "serve", 1)
   handler = check_handler(opts, handler)
   local server = new_server(opts, handler)
-  local function handle(conn) await(driver.serve(conn, server)) end
+  local function handle(conn)
+    if conn:is_tls() then secure[driver.key(conn)] = conn end
+    await(driver.serve(conn, server))
+  end
   return net.serve(listen_options(opts, server), handle)
 end
 

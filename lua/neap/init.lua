@@ -94,6 +94,7 @@ local M = {
   stdio = require "neap.stdio",
   http = require "neap.http",
   websocket = require "neap.websocket",
+  sqlite = require "neap.sqlite",
 
   -- diagnostics
   error = core.error,

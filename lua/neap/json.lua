@@ -6,8 +6,9 @@ local M = {}
 local function codec()
   local ok, cjson = pcall(require, "cjson")
   if ok then return cjson end
-  error(core.error("ENOTSUP", "JSON needs the module cjson, which is not installed (Debian:"
-    .. " lua-cjson)", { cause = cjson }), 0)
+  error(core.error("ENOTSUP",
+    "JSON needs the module cjson, which is not installed (Debian: lua-cjson)", { cause = cjson }),
+      0)
 end
 
 --- The text of a value; raises EINVAL for one that JSON has no words for.

@@ -30,6 +30,13 @@ local function exit_code(state, ok, result)
   return math.type(result) == "integer" and result or 0
 end
 
+--- When it fails, what it has started and left running is cancelled: a script that has failed ends.
+local function await_main(task)
+  core.await(core.settle(task))
+  if task:status() == "failed" then core.current():cancel("the main task has failed") end
+  return core.await(task)
+end
+
 --- Runs `fn` as the main task and returns the exit code that its outcome stands for.
 ---@param fn fun(...): integer?
 ---@param ... any for fn
@@ -40,7 +47,7 @@ function M.execute(fn, ...)
   return exit_code(state, pcall(core.run, function(...)
     core.background(cancel_on_interrupt, core.current(), state)
     state.task = core.start(fn, ...)
-    return core.await(state.task)
+    return await_main(state.task)
   end, ...))
 end
 

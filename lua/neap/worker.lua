@@ -50,9 +50,9 @@ end
 
 local NO_OPTIONS = {}
 
---- Runs a function on another thread: a Task of its results. It gets copies of the arguments and of its
---- upvalues.
----@param fn (fun(...): ...) | string a function of Lua, or "module.function", which is required there
+--- Runs a function on another thread: a Task of its results. It gets copies of the arguments and of
+--- its upvalues.
+---@param fn (fun(...): ...) | string of Lua, or "module.function", which is required there
 ---@param ... any for fn
 ---@return neap.Task
 ---@nodiscard
@@ -72,8 +72,8 @@ end
 local OPTIONS = { pool = true, loop = true, abandon = true }
 
 --- What is as neap.worker, but runs jobs in another way.
----@param opts { pool?: neap.Pool, loop?: boolean, abandon?: boolean } pool: where they run; loop: they may
---- await; abandon: a cancelled one is left to itself instead of waited for
+---@param opts { pool?: neap.Pool, loop?: boolean, abandon?: boolean } pool: where they run; loop:
+--- they may await; abandon: a cancelled one is left to itself instead of waited for
 ---@return { run: fun(fn: (fun(...): ...) | string, ...): neap.Task }
 ---@nodiscard
 function M.with(opts)

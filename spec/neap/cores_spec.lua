@@ -171,14 +171,21 @@ describe("serve_cores", function()
         return neap.net.serve(opts, function(conn)
           for line in conn:lines() do
             stats:add("requests")
+            if line == "odd" then stats:add("oddities") end
             neap.await(conn:write(opts.greeting, line, "\n"))
           end
         end)
       end }
     ]]
-    serving(own, { workers = 2, greeting = "hello " }, function(cores)
+    local errors = neap.channel()
+    local opts = { workers = 2, greeting = "hello " }
+    function opts.on_error(err) errors:try_send(err) end
+    serving(own, opts, function(cores)
       assert.equal("hello you", ask(cores, "you"))
       assert.equal(1, cores:stats().total.requests)
+      assert.is_nil(ask(cores, "odd"))
+      local _, err = await(errors:recv())
+      assert.match("cores_app.lua:6: bad argument #1 to 'add' %(no such counter%)", err)
     end)
   end))
 

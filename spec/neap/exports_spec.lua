@@ -173,10 +173,28 @@ local function open_websocket()
   return core.websocket(conn, {}), server
 end
 
+local function open_database()
+  local db = await(neap.sqlite.open(":memory:"))
+  return db, db
+end
+
+local function begin()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return db:transaction(function(tx) return tx end)
+end
+
+local function rows()
+  local db <close> = await(neap.sqlite.open(":memory:"))
+  return (db:rows("SELECT 1"))
+end
+
 local objects = {
   WebSocket = { "websocket", "WebSocket", open_websocket },
   ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
   ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
+  Database = { "sqlite", "Database", open_database },
+  Transaction = { "sqlite", "Transaction", begin },
+  Rows = { "sqlite", "Rows", rows },
   Task = { "tasks", "Task", function() return neap.completed() end },
   Completion = { "tasks", "neap.completion", function() return neap.completion() end },
   Scope = { "scopes", "Scope", function() return neap.deadline(1) end },
@@ -243,6 +261,7 @@ local modules = {
   tls = neap.tls,
   http = neap.http,
   websocket = neap.websocket,
+  sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,
   testing = testing,

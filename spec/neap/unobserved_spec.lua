@@ -241,6 +241,22 @@ describe("neap.on_unobserved", function()
     assert.is_truthy(output:find("nobody saw this", 1, true), output)
     assert.same({"exit", 1}, {how, code})
   end)
+
+  it("a failed main cancels what it has left running, and exits with 1", function()
+    local output, how, code = h.process([[
+      local neap = require "neap"
+      neap.main(function()
+        neap.start(function()
+          local _ <close> = setmetatable({}, {__close = function(_, err) print(err) end})
+          neap.await(neap.completion().task)
+        end)
+        error("no more")
+      end)
+    ]])
+    assert.is_truthy(output:find("cancelled: the main task has failed\n", 1, true), output)
+    assert.is_truthy(output:find("no more\nstack traceback", 1, true), output)
+    assert.same({"exit", 1}, {how, code})
+  end)
 end)
 
 describe("debug mode", function()

@@ -1,4 +1,4 @@
-/* The functions of libc that faults.so puts itself in front of: those that libuv (1.44) and neap go through
+/* The functions of libc that faults.so puts itself in front of: those that libuv (1.44), SQLite and neap go through
  * to the kernel. What cannot be reached: what libc calls inside itself (the descriptors of opendir and
  * getaddrinfo, the directory reads behind readdir; here these functions fail as a whole), and io_uring
  * of libuv 1.45 and later (UV_USE_IO_URING=0). What is left out on purpose, for libuv aborts the process

@@ -87,7 +87,8 @@ static struct state {
   pid_t pid; /* who asked for noise */
   struct {
     uintptr_t begin, end;
-  } ranges[MOST_RANGES]; /* where libuv's and neap's code is */
+    bool is_quiet; /* SQLite's: noise spares it, for it takes an interrupted fsync for a failure */
+  } ranges[MOST_RANGES]; /* where the code of libuv, SQLite and neap is */
   int range_count;
   atomic_uint seen[CALL_COUNT], delivered[CALL_COUNT];
   atomic_int last;
@@ -104,7 +105,8 @@ __attribute__((constructor)) static void make_state(void) {
 static bool is_name_of_interest(const char *name) {
   static const char module[] = "/neap/core.so";
   size_t length = strlen(name), size = sizeof module - 1;
-  return strstr(name, "/libuv.so") || (length >= size && !strcmp(name + length - size, module));
+  if (strstr(name, "/libuv.so") || strstr(name, "/libsqlite3.so")) return true;
+  return length >= size && !strcmp(name + length - size, module);
 }
 
 static int note_object(struct dl_phdr_info *info, size_t size, void *unused) {
@@ -115,22 +117,26 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *unused) {
     if (part->p_type != PT_LOAD || !(part->p_flags & PF_X)) continue;
     uintptr_t begin = info->dlpi_addr + part->p_vaddr;
     state->ranges[state->range_count].begin = begin;
+    state->ranges[state->range_count].is_quiet = strstr(info->dlpi_name, "/libsqlite3.so");
     state->ranges[state->range_count++].end = begin + part->p_memsz;
   }
   return 0;
 }
 
+/* Anew for each rule: what is loaded when it is first used may be there by now. */
 static bool find_objects(void) {
   if (!state) return false;
-  if (state->range_count == 0) dl_iterate_phdr(note_object, NULL);
+  state->range_count = 0;
+  dl_iterate_phdr(note_object, NULL);
   return state->range_count > 0;
 }
 
-static bool is_of_interest(const void *caller) {
+/* The range in which the caller is; -1: it is of no interest. */
+static int range_of(const void *caller) {
   for (int i = 0; i < state->range_count; i++)
     if ((uintptr_t)caller >= state->ranges[i].begin && (uintptr_t)caller < state->ranges[i].end)
-      return true;
-  return false;
+      return i;
+  return -1;
 }
 
 /* ---- One call ------------------------------------------------------------------------------- */
@@ -236,19 +242,20 @@ static bool fails_by_chance(const struct asked *asked, unsigned n) {
   return false;
 }
 
-static bool decide(const struct asked *asked) {
+static bool decide(const struct asked *asked, bool is_quiet) {
   unsigned n = ++state->seen[asked->call];
-  return fails_by_rule(asked) || (state->is_noisy && fails_by_chance(asked, n));
+  return fails_by_rule(asked) || (state->is_noisy && !is_quiet && fails_by_chance(asked, n));
 }
 
 bool faults_fails(enum faults_call call, int fd, size_t *size, const void *caller) {
-  if (!state || !state->is_armed || !is_of_interest(caller)) return false;
+  int range = state && state->is_armed ? range_of(caller) : -1;
+  if (range < 0) return false;
   int saved = errno;
   struct asked asked = {call, fd < 0 ? A_FILE : faults_kind_of(fd), fd, size};
   errno = saved;
   if (asked.kind == PRIVATE && calls[call].what != WAITS) return false;
   if (call == CALL_close && asked.kind != A_FILE) return false;
-  return decide(&asked);
+  return decide(&asked, state->ranges[range].is_quiet);
 }
 
 /* ---- For the module ------------------------------------------------------------------------- */

@@ -433,6 +433,28 @@ check_websocket() {
   kill "$server" 2>/dev/null
 }
 
+# What curl and Node trust is in their environment, so that the checks are those of plain HTTP.
+check_https_server() {
+  start examples/hello_http.lua 0 "$work/server.pem" "$work/server.key"
+  url=https://localhost:$port
+  export CURL_CA_BUNDLE="$work/server.pem" NODE_EXTRA_CA_CERTS="$work/server.pem"
+  check "curl gets a page from the server with TLS" fetch "hello, world" "$url"
+  check "curl agrees on HTTP/1.1 with it" fetch 1.1 -o "$work/page" -w '%{http_version}' "$url"
+  check "curl gets a page by HTTP/1.0 from it" fetch "hello, world" -0 "$url"
+  check "curl gets only the head from it" \
+    fetch 200 -I -o "$work/head" -w '%{http_code}' "$url"
+  check "curl gets 1000 pages on one connection with TLS" fetch_many
+  head -c 1000000 /dev/urandom >"$work/data"
+  check "curl sends a large body through TLS and gets it back" uploads
+  check "curl waits for 100 Continue through TLS" uploads -H "Expect: 100-continue"
+  check "curl sends one in chunks through TLS" uploads -H "Transfer-Encoding: chunked"
+  check "Node fetches through TLS" node_fetches
+  check "wrk sees neither errors nor other answers with TLS" wrk_is_content
+  check "curl gets no page without TLS from it" fetches_nothing "http://localhost:$port"
+  check "Ctrl-C in the middle of the work with TLS loses no answer" drains_http
+  unset CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS
+}
+
 # -------------------------------------------------------------------------------------------------
 
 check_tcp_echo
@@ -446,4 +468,5 @@ check_tls
 check_tls_client
 check_https
 check_websocket
+check_https_server
 echo "1..$count"

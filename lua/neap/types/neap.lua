@@ -17,10 +17,11 @@
 ---@field process neap.process
 ---@field stdio neap.stdio
 ---@field tls neap.tls
----@field http neap.http
+---@field sqlite neap.sqlite
 ---@field websocket neap.websocket
 ---@field parallel neap.parallel
 ---@field worker neap.worker
+---@field http neap.http
 local neap = {}
 
 -- functions and tasks -----------------------------------------------------------------------------
@@ -962,6 +963,223 @@ function Process:kill(signal) end
 ---@return neap.Task
 function Process:close() end
 
+---@class neap.sqlite
+---@field null lightuserdata stands for NULL in tables of parameters
+---@field library_version string
+local sqlite = {}
+
+---@class neap.sqlite.Options
+---@field readonly? boolean
+---@field create? boolean default true
+---@field readers? integer threads for queries, default 0
+---@field busy_timeout? number seconds of real time, default 5
+---@field wal? boolean default true
+---@field synchronous? "off" | "normal" | "full" | "extra"
+---@field foreign_keys? boolean default true
+
+---What SQLite is given as a BLOB.
+---@class neap.sqlite.Blob
+
+---nil, boolean, number, string, neap.sqlite.blob(...) or neap.sqlite.null; instead of all others one table.
+---@alias neap.sqlite.Value nil | boolean | number | string | neap.sqlite.Blob | lightuserdata | table
+
+---Opens a database, a file or ":memory:".
+---@param path string
+---@param opts? neap.sqlite.Options
+---@return neap.Task # of a neap.Database
+---@nodiscard
+function sqlite.open(path, opts) end
+
+---A string that is stored as a BLOB instead of as TEXT.
+---@param data string
+---@return neap.sqlite.Blob
+---@nodiscard
+function sqlite.blob(data) end
+
+---What a database has, too.
+---@class neap.Transaction
+local Transaction = {}
+
+---@param sql string any number of statements; one if there are parameters
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec(sql, ...) end
+
+---A statement for each set of parameters, all or nothing.
+---@param sql string
+---@param sets neap.sqlite.Value[]
+---@return neap.Task # of the number of changes and the last rowid
+function Transaction:exec_many(sql, sets) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by name, with `columns`
+---@nodiscard
+function Transaction:query(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of a list of rows by number, with `columns`
+---@nodiscard
+function Transaction:arrays(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first row, or nil
+---@nodiscard
+function Transaction:first(sql, ...) end
+
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Task # of the first column of the first row, or nil
+---@nodiscard
+function Transaction:value(sql, ...) end
+
+---`for row in db:rows(sql, ...) do`: batch by batch.
+---@async
+---@param sql string
+---@param ... neap.sqlite.Value
+---@return neap.Rows
+---@nodiscard
+function Transaction:rows(sql, ...) end
+
+---Calls fn(tx, ...) in a transaction, commits and returns its results; an error and a cancellation roll back.
+---@async
+---@param opts { mode: string? } | fun(tx: neap.Transaction, ...): ... may be left out
+---@param fn? fun(tx: neap.Transaction, ...): ...
+---@param ... any for fn
+---@return any ...
+function Transaction:transaction(opts, fn, ...) end
+
+---@class neap.Database: neap.Transaction
+local Database = {}
+
+---@return neap.Task
+function Database:close() end
+
+---@return string
+---@nodiscard
+function Database:path() end
+
+---@class neap.Rows
+---@overload fun(): table?
+local Rows = {}
+
+---Ends the query.
+function Rows:close() end
+
+---HTTP. What is written in Lua has its types there.
+---@class neap.http
+local http = {}
+
+---What is the same for a request and a client.
+---@class neap.http.Options
+---@field headers? table<string, string | number | (string | number)[] | false>
+---@field stream? boolean
+---@field max_body? integer
+---@field retry? integer | boolean | neap.http.Retry
+---@field auth? string[] user and password
+---@field max_redirects? integer
+---@field compression? boolean
+---@field connect_timeout? number
+---@field idle_timeout? number
+---@field http? "1.0" | "1.1" | "2" | "2-prior-knowledge"
+---@field proxy? string | false
+---@field no_proxy? string
+---@field verify? boolean
+---@field ca_file? string
+---@field ca_path? string
+---@field cert? string
+---@field key? string
+---@field key_password? string
+---@field unix_socket? string
+---@field resolve? table<string, string>
+
+---@class neap.http.RequestOptions: neap.http.Options
+---@field query? table | string
+---@field body? string | fun(): string?
+---@field length? integer
+---@field form? table | string
+---@field json? any
+---@field multipart? table
+
+---@class neap.http.ClientOptions: neap.http.Options
+---@field base_url? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_host_connections? integer
+---@field cookies? boolean | string[]
+
+---@class neap.http.Retry
+---@field attempts? integer
+---@field delay? number
+---@field max_delay? number
+---@field statuses? integer[]
+---@field methods? string[]
+---@field random? fun(): number
+---@field on_retry? fun(attempt: integer, result: any, delay: number)
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.get(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.head(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.post(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.put(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.patch(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.delete(url, opts) end
+
+---@param url string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.options(url, opts) end
+
+---@param method string | table
+---@param url? string
+---@param opts? neap.http.RequestOptions
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.request(method, url, opts) end
+
+---@param opts? neap.http.ClientOptions
+---@return neap.http.Client
+---@nodiscard
+function http.client(opts) end
+
+---Calls fn(attempt) again while what it gives is worth it.
+---@param fn fun(attempt: integer): neap.http.Response
+---@param opts? integer | neap.http.Retry
+---@return neap.Task # of a neap.http.Response
+---@nodiscard
+function http.retry(fn, opts) end
+
 ---@class neap.stdio
 ---@field stdin neap.Conn | neap.File | neap.Tty
 ---@field stdout neap.Conn | neap.File | neap.Tty
@@ -1747,7 +1965,7 @@ local websocket = {}
 ---@class neap.websocket.ConnectOptions: neap.websocket.Options
 ---@field headers? table<string, string|number|(string|number)[]>
 ---@field protocols? string[]
----@field tls? boolean|neap.tls.Options|neap.tls.Context for wss://, default true
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions for wss://, default true
 ---@field timeout? number seconds for all of it, default 30
 
 ---@param url string ws:// or wss://
@@ -1907,9 +2125,6 @@ function CoreStats:add(name, n) end
 
 -- require "neap.testing" ------------------------------------------------------------------------
 
----HTTP. Its parts need libraries, which are loaded when they are first used.
----@class neap.http
-local http = {}
 
 ---@class neap.http.ServeOptions: neap.ServeOptions
 ---@field handler? neap.http.Handler
@@ -2018,6 +2233,11 @@ function Request:lines(max) end
 ---@return string host
 ---@return integer? port
 function Request:peer() end
+
+---What is known of the TLS of its connection, such as the certificate of the client.
+---@return neap.tls.Info? # nil without TLS
+---@nodiscard
+function Request:tls() end
 
 ---A response; over when its handler has ended.
 ---@class neap.http.ServerResponse
