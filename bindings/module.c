@@ -31,6 +31,7 @@
 #include "udp.h"
 #include "waiter.h"
 #include "watcher.h"
+#include "websocket.h"
 #include "worker.h"
 
 int luaopen_neap_core(lua_State *L) {
@@ -57,6 +58,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_net(L);
   neapL__register(L, neapL__filter_functions); /* on_tls add_conn_methods */
   neapL__register_udp(L);
+  neapL__register(L, neapL__websocket_functions);
   neapL__register_dns(L);
   neapL__register_signal(L);
   neapL__register_watch(L);

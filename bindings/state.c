@@ -25,6 +25,7 @@
 #include "waiter.h"
 #include "watch.h"
 #include "watcher.h"
+#include "websocket.h"
 #include "worker.h"
 
 static const char registry_key = 'k';
@@ -254,6 +255,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_conns(L, state);
   neapL__open_servers(L, state);
   neapL__open_udp(L, state);
+  neapL__open_websockets(L, state);
   neapL__open_signals(L, state);
   neapL__open_watchers(L, state);
   neapL__open_processes(L, state);

@@ -54,7 +54,7 @@ struct neapL__state {
   neapL__meta file_meta, conn_meta, server_meta, udp_meta, process_meta, signal_meta, watcher_meta;
   neapL__meta counters_meta, tty_meta, pool_meta, code_meta, message_meta;
   neapL__meta buffer_meta;
-  neapL__meta thread_channel_meta;
+  neapL__meta thread_channel_meta, websocket_meta;
 
   neapL__slots pins, coroutines, locals;
   neapL__coroutine pool[NEAPL__POOL];

@@ -292,6 +292,52 @@ static int get_key(lua_State *L) {
   return 1;
 }
 
+/* ---- Other protocols --------------------------------------------------------------------------- */
+
+/* The client has gone. */
+static int raise_gone(lua_State *L) {
+  neap_error error = {.code = UV_ECONNRESET};
+  neapL__push_core_error(L, neapL__http_driver_get(L)->state, &error);
+  return lua_error(L);
+}
+
+/* refuse_upgrade(req, status, fields, body): answers, with lines of the head that a handler cannot set; false
+ * if that is not possible any more */
+static int refuse_upgrade(lua_State *L) {
+  size_t size, length;
+  neap__http_exchange *self = neapL__http_check_request(L, 1);
+  int status = neapL__http_check_status(L, 2);
+  const char *fields = luaL_checklstring(L, 3, &size);
+  const char *body = luaL_checklstring(L, 4, &length);
+  bool is_open = self->answer == NEAP__HTTP_OPEN && !neap__http_is_gone(self);
+  lua_pushboolean(L, is_open);
+  if (!is_open) return 1;
+  bool is_kept = neap__bytes_add(&self->lines, &self->conn->server->loop->memory, fields, size);
+  if (!is_kept || neap__http_respond(self, status, body, length)) neapL__raise_memory(L);
+  return 1;
+}
+
+/* upgrade(req, head) -> Conn: sends the head of the response, and the connection speaks another protocol from now
+ * on, with what has arrived behind the request. It closes when the handler ends. */
+static int upgrade(lua_State *L) {
+  size_t size;
+  neap__http_exchange *self = neapL__http_check_request(L, 1);
+  const char *head = luaL_checklstring(L, 2, &size);
+  if (self->answer != NEAP__HTTP_OPEN)
+    neapL__misuse(L, "the request has been answered: its connection cannot be taken over");
+  if (neap__http_is_gone(self)) return raise_gone(L);
+  if (self->conn->phase != NEAP__HTTP_WAIT)
+    neapL__misuse(L, "the request has a body: read it before its connection is taken over");
+  neap__stream *stream = self->conn->stream;
+  neapL__object *conn = neapL__push_object(L, &neapL__http_driver_get(L)->state->conn_meta);
+  int code = neap__http_upgrade(self, head, size);
+  if (code == UV_ENOMEM) neapL__raise_memory(L);
+  if (code) return raise_gone(L);
+  conn->core = stream;
+  stream->refs++;
+  return 1;
+}
+
 static int to_string(lua_State *L) {
   neap__http_exchange *const *self = lua_touserdata(L, 1);
   if (!*self) {
@@ -312,7 +358,8 @@ static const luaL_Reg methods[] = {{"header", get_header},
                                    {"query_values", query_values},
                                    {"peer", get_peer},
                                    {NULL, NULL}};
-static const luaL_Reg functions[] = {{"key", get_key}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"key", get_key}, {"refuse_upgrade", refuse_upgrade}, {"upgrade", upgrade}, {NULL, NULL}};
 static const luaL_Reg header_metamethods[] = {{"__index", find_header}, {NULL, NULL}};
 
 /* The table of methods stands behind the fields. [class] */

@@ -260,7 +260,7 @@ static void cancel_handler(neap__http_exchange *exchange) {
 void neap__http_hang_up(neap__http_conn *self) {
   if (self->phase == NEAP__HTTP_OVER) return;
   self->phase = NEAP__HTTP_OVER;
-  neap__reader_detach(&self->stream->reader);
+  if (!self->is_upgraded) neap__reader_detach(&self->stream->reader);
   neap__timer_disarm(&loop_of(self)->timers, &self->timer);
   forget_flush(self);
   neap__bytes_free(&self->out, &loop_of(self)->memory);
@@ -270,6 +270,13 @@ void neap__http_hang_up(neap__http_conn *self) {
     cancel_handler(self->exchange);
   }
   neap__http_queue(self);
+}
+
+void neap__http_hand_over(neap__http_conn *self) {
+  self->is_upgraded = true;
+  self->deadline = HUGE_VAL;
+  self->phase = NEAP__HTTP_WAIT;
+  neap__reader_detach(&self->stream->reader);
 }
 
 /* The loop closes, and what was queued is not run any more. */
@@ -330,7 +337,7 @@ static void leave_body(neap__http_conn *self, const neap__http_exchange *exchang
 static void end_exchange(neap__http_conn *self) {
   neap__http_exchange *exchange = self->exchange;
   if (exchange->closes || exchange->is_broken || self->server->is_stopping) self->closes = true;
-  if (exchange->is_broken) neap__http_hang_up(self);
+  if (exchange->is_broken || self->is_upgraded) neap__http_hang_up(self);
   if (self->phase == NEAP__HTTP_BODY) leave_body(self, exchange);
   if (self->phase == NEAP__HTTP_WAIT) {
     self->phase = NEAP__HTTP_IDLE;

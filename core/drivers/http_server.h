@@ -102,15 +102,16 @@ struct neap__http_conn {
   size_t max_framing;    /* ... and how many they may be, so far */
   uint64_t body_bytes;   /* of its content, so far */
   size_t discarded;
-  char last;       /* the last byte of the head, so far */
-  int refusal;     /* the status that the request gets instead of an answer; 0 */
-  uint8_t phase;   /* neap__http_phase */
-  bool is_queued;  /* its runnable is */
-  bool is_running; /* it is being served at this moment */
-  bool was_paused; /* by a callback of the parser */
-  bool discards;   /* nobody wants the rest of the body */
-  bool closes;     /* after what is in `out` */
-  bool has_ended;  /* nothing more comes */
+  char last;        /* the last byte of the head, so far */
+  int refusal;      /* the status that the request gets instead of an answer; 0 */
+  uint8_t phase;    /* neap__http_phase */
+  bool is_queued;   /* its runnable is */
+  bool is_running;  /* it is being served at this moment */
+  bool was_paused;  /* by a callback of the parser */
+  bool discards;    /* nobody wants the rest of the body */
+  bool closes;      /* after what is in `out` */
+  bool has_ended;   /* nothing more comes */
+  bool is_upgraded; /* the stream is the handler's, as long as that runs */
 };
 
 extern const neap__op_kind neap__http_conn_kind;
@@ -211,6 +212,10 @@ bool neap__http_has_content(const neap__http_exchange *self, int status);
 /* "Not Found"; "" if nobody knows. Static. */
 const char *neap__http_reason(int status);
 
+/* The connection is the handler's from now on, with what has arrived and was not used up; the request has no
+ * body that is still to come. UV_ENOMEM; NEAP_ECLOSED: the client has gone. */
+int neap__http_upgrade(neap__http_exchange *self, const char *head, size_t length);
+
 /* Seconds since 1970 as in "Sun, 06 Nov 1994 08:49:37 GMT", 29 characters and a NUL. */
 void neap__http_format_date(time_t time, char *text);
 /* The opposite; -1 if it is none. */
@@ -235,6 +240,8 @@ void neap__http_send(neap__http_conn *self, const char *bytes, size_t n);
 int neap__http_want(neap__http_conn *self);
 /* The client has the idle time from now on to take what is written. */
 void neap__http_watch(neap__http_conn *self);
+/* From now on nothing is parsed; the stream stays open until the handler has ended. */
+void neap__http_hand_over(neap__http_conn *self);
 /* Serves it in a turn of its own. */
 void neap__http_queue(neap__http_conn *self);
 /* Ends it now; what is not sent is lost. */

@@ -318,3 +318,13 @@ void neap__http_follow_write(neap__http_exchange *self, neap__op *op) {
   neap__wait_start(&self->written_wait, &op->task, on_written);
   neap__http_watch(self->conn);
 }
+
+int neap__http_upgrade(neap__http_exchange *self, const char *head, size_t length) {
+  neap__http_conn *conn = self->conn;
+  if (!neap__bytes_add(&conn->out, memory_of(self), head, length)) return UV_ENOMEM;
+  self->answer = NEAP__HTTP_DONE;
+  neap__http_send(conn, NULL, 0);
+  if (conn->phase == NEAP__HTTP_OVER) return NEAP_ECLOSED;
+  neap__http_hand_over(conn);
+  return 0;
+}

@@ -106,4 +106,5 @@ return lazy.names(M, "neap", {
   process = "neap.process",
   http = "neap.http",
   sqlite = "neap.sqlite",
+  websocket = "neap.websocket",
 })

@@ -5,6 +5,7 @@ local support = require "spec.support"
 local types = require "spec.types"
 local web = require "spec.http_wire"
 local neap = require "neap"
+local core = require "neap.core"
 local testing = require "neap.testing"
 
 local await = neap.await
@@ -167,6 +168,11 @@ local function handled(which)
   end
 end
 
+local function open_websocket()
+  local conn, server = connect()
+  return core.websocket(conn, {}), server
+end
+
 local function open_database()
   local db = await(neap.sqlite.open(":memory:"))
   return db, db
@@ -183,6 +189,7 @@ local function rows()
 end
 
 local objects = {
+  WebSocket = { "websocket", "WebSocket", open_websocket },
   ["http.ServerRequest"] = { "http-server", "Request", handled(1) },
   ["http.ServerResponse"] = { "http-server", "Response", handled(2) },
   Database = { "sqlite", "Database", open_database },
@@ -253,6 +260,7 @@ local modules = {
   stdio = neap.stdio,
   tls = neap.tls,
   http = neap.http,
+  websocket = neap.websocket,
   sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,

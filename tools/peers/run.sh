@@ -404,6 +404,35 @@ check_https() {
   stops
 }
 
+# --- WebSocket -----------------------------------------------------------------------------------
+
+# closes_with LINE COMMAND...: the last that the command says.
+closes_with() {
+  line=$1
+  shift
+  timeout 20 "$@" >"$work/said" || echo "exit status $?"
+  [ "$(tail -n 1 "$work/said")" = "$line" ] || { cat "$work/said" && return 1; }
+}
+
+check_websocket() {
+  start tools/peers/ws_echo.lua
+  check "Node's WebSocket gets back what it sends" closes_with "closed 4000 true" \
+    node --experimental-websocket tools/peers/ws_client.js "ws://127.0.0.1:$port/"
+  check "neap's WebSocket gets back from itself what it sends" closes_with "closed	4000	" \
+    "$lua" tools/peers/ws_send.lua "ws://127.0.0.1:$port/"
+  check "curl is told that it is a WebSocket" fetch 426 -o "$work/a" -w '%{http_code}' \
+    "http://127.0.0.1:$port/"
+  check "Ctrl-C ends the server of WebSockets" stops
+  : >"$work/log"
+  background node tools/peers/ws_server.js >/dev/null 2>"$work/log"
+  server=$!
+  until_ok grep -q '^listening' "$work/log" || cat "$work/log"
+  port=$(sed -n 's/^listening.* port \([0-9]*\)$/\1/p' "$work/log")
+  check "neap's WebSocket gets back from Node what it sends" closes_with "closed	4000	done" \
+    "$lua" tools/peers/ws_send.lua "ws://127.0.0.1:$port/"
+  kill "$server" 2>/dev/null
+}
+
 # What curl and Node trust is in their environment, so that the checks are those of plain HTTP.
 check_https_server() {
   start examples/hello_http.lua 0 "$work/server.pem" "$work/server.key"
@@ -438,5 +467,6 @@ check_http
 check_tls
 check_tls_client
 check_https
+check_websocket
 check_https_server
 echo "1..$count"

@@ -18,6 +18,7 @@
 ---@field stdio neap.stdio
 ---@field tls neap.tls
 ---@field sqlite neap.sqlite
+---@field websocket neap.websocket
 ---@field parallel neap.parallel
 ---@field worker neap.worker
 ---@field http neap.http
@@ -1948,6 +1949,77 @@ function Counters:min(i, value) end
 ---@param value integer
 ---@return integer greater
 function Counters:max(i, value) end
+
+-- WebSocket ---------------------------------------------------------------------------------------
+
+---WebSocket: clients, and servers within neap.http.serve.
+---@class neap.websocket
+local websocket = {}
+
+---@class neap.websocket.Options
+---@field max_message? number bytes, default 16 MiB; math.huge: any
+---@field ping? number seconds of silence before the peer is asked; default: never
+---@field ping_timeout? number seconds for its answer, default as ping
+---@field close_timeout? number seconds for a closing handshake, default 5
+
+---@class neap.websocket.ConnectOptions: neap.websocket.Options
+---@field headers? table<string, string|number|(string|number)[]>
+---@field protocols? string[]
+---@field tls? true | neap.tls.Context | neap.tls.ConnectOptions for wss://, default true
+---@field timeout? number seconds for all of it, default 30
+
+---@param url string ws:// or wss://
+---@param opts? neap.websocket.ConnectOptions
+---@return neap.Task # of a neap.WebSocket
+---@nodiscard
+function websocket.connect(url, opts) end
+
+---@class neap.websocket.AcceptOptions: neap.websocket.Options
+---@field origins? string|string[]|fun(origin: string?, req: neap.http.ServerRequest): boolean default: of this host
+---@field protocols? string[]
+---@field headers? table<string, string|number|(string|number)[]>
+
+---Takes over the connection of a request, or answers why not.
+---@param req neap.http.ServerRequest
+---@param opts? neap.websocket.AcceptOptions
+---@return neap.Task # of a neap.WebSocket; nil and an error where it was refused
+---@nodiscard
+function websocket.accept(req, opts) end
+
+---Messages both ways: `for message, kind in ws do`.
+---@class neap.WebSocket
+---@operator call: string?
+local WebSocket = {}
+
+---@param text string | number | neap.Buffer in UTF-8
+---@return neap.Task
+function WebSocket:send(text) end
+
+---@param bytes string | number | neap.Buffer
+---@return neap.Task
+function WebSocket:send_binary(bytes) end
+
+---@return neap.Task # of the message and "text" or "binary"; at the end of nil, code, reason
+---@nodiscard
+function WebSocket:recv() end
+
+---@return neap.Task # of the seconds until the peer has answered
+function WebSocket:ping() end
+
+---@param code? integer default 1000
+---@param reason? string
+---@return neap.Task # of the peer's code and reason
+function WebSocket:close(code, reason) end
+
+---@return string? # the subprotocol
+function WebSocket:protocol() end
+
+---@return string host
+---@return integer? port
+function WebSocket:peer() end
+
+---@return boolean # nothing can be sent any more
+function WebSocket:is_closed() end
 
 -- parallel loops ----------------------------------------------------------------------------------
 
