@@ -421,10 +421,15 @@ static bool has_gone(const neap__write *self) {
   return self->sent == self->size && self->chunk == 0;
 }
 
+/* libuv has its request already: who heard of the end of the one before has started it. */
+static bool has_request(const neap__write *self) {
+  return self->is_shutting || (!self->stream->filter && self->chunk > 0);
+}
+
 /* Starts the first in the list, or goes on with it; true if it now waits for libuv. */
 static bool start_writer(neap__write *self, int *code) {
   *code = 0;
-  if (self->is_shutting) return true;
+  if (has_request(self)) return true;
   if (is_shutdown(self) && self->stream->is_shut) return false;
   if (!is_shutdown(self)) {
     *code = try_to_send(self);

@@ -192,3 +192,36 @@ TEST(a_cancelled_connect_closes_its_socket) {
   CHECK(end_status(task) == NEAP_CANCELLED);
   close_wire(&w);
 }
+
+/* ---- Writes that follow each other ------------------------------------------------------------- */
+
+typedef struct follower {
+  neap__wait wait;
+  neap__stream *stream;
+  neap__write *next;
+} follower;
+
+static void start_next(neap__wait *wait) {
+  follower *self = NEAP__CONTAINER(wait, follower, wait);
+  self->next = start_write(self->stream, 8000000);
+}
+
+TEST(a_write_may_start_when_the_one_before_it_ends) {
+  wire w;
+  open_wire(&w);
+  follower f = {.stream = w.client};
+  neap__write *first = start_write(w.client, 8000000);
+  neap__wait_start(&f.wait, &first->op.task, start_next);
+  for (size_t count = 0; count < 16000000;) {
+    neap__read *read = start_read(w.peer, 65536);
+    finish_well(&read->op.task);
+    count += read->length;
+    if (!CHECK(read->length > 0)) break;
+    neap_task_unref(&read->op.task);
+  }
+  finish_well(&f.next->op.task);
+  CHECK(f.next->sent == 8000000);
+  neap_task_unref(&first->op.task);
+  neap_task_unref(&f.next->op.task);
+  close_wire(&w);
+}
