@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
@@ -447,16 +448,22 @@ void neap__filter_hurry(neap__filter *self) {
   if (self->is_lingering) end_lingering(self);
 }
 
+static bool has_unread(int fd) {
+  int n = 0;
+  return ioctl(fd, FIONREAD, &n) == 0 && n > 0;
+}
+
 /* A socket that closes with something unread resets the connection, and what was written is lost. What a
  * peer has sent for the filter alone, such as tickets of TLS, nobody knows to read. */
 static void discard_arrived(const neap__filter *self) {
+  enum { MOST_READS = 64 };
   neap_loop *loop = self->stream->loop;
   uv_os_fd_t fd;
   char *block = neap__block_take(loop);
   if (!block) return;
   if (uv_fileno(&self->stream->uv.handle, &fd) == 0)
-    while (recv(fd, block, NEAP__BLOCK_SIZE, MSG_DONTWAIT) == NEAP__BLOCK_SIZE)
-      ;
+    for (int i = 0; i < MOST_READS && has_unread(fd); i++)
+      (void)recv(fd, block, NEAP__BLOCK_SIZE, MSG_DONTWAIT);
   neap__block_give(loop, block, NEAP__BLOCK_SIZE);
 }
 

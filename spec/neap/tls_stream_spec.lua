@@ -271,6 +271,7 @@ describe("net.connect with TLS", function()
       if accepting:status() == "done" then await(await(accepting):close()) end
       if not ok and not is_consequence(err) then error(err, 0) end
     end)
+    await(neap.sleep(10)) -- who could not say its last word at once has had its time
   end))
 end)
 
