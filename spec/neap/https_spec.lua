@@ -459,7 +459,9 @@ describe("a client with TLS that leaves", function()
     await(conn:shutdown())
     support.takes(0.001, function()
       for i = 1, 2 do assert.equal("/" .. i, (select(3, web.read(conn)))) end
-      assert.equal("", await(conn:read_all()))
+      -- Nothing else comes; the server hangs up, and may have had no room to say so in TLS.
+      local ok, rest = pcall(await, conn:read_all())
+      assert.is_true(ok and rest == "" or rest.code == "ETLS")
       arrive()
     end)
     assert.equal("cancelled", t:logged())
