@@ -40,6 +40,8 @@ static void respond(lua_State *L, neap__http_exchange *self, int status, const c
     neapL__raise_memory(L);
 }
 
+enum { TASK_REQUEST = 2 }; /* a user value of the handler's Task */
+
 static int status_of(const neap__http_exchange *self, int otherwise) {
   return self->status ? self->status : otherwise;
 }
@@ -56,12 +58,30 @@ static int complete(lua_State *L, int lua_status, lua_KContext context) {
               : 0;
 }
 
+/* Each keeps the other: the Request, at `request`, and the Response on top. */
+static void link_objects(lua_State *L, int request) {
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, request, NEAPL__HTTP_RESPONSE);
+  lua_pushvalue(L, request);
+  lua_setiuservalue(L, -2, NEAPL__HTTP_REQUEST);
+}
+
+/* Pushes a Response, which lives as long as the Task of the handler that runs here. */
+static void push_response_here(lua_State *L, const handlers *all, neap__http_exchange *self) {
+  neapL__push_body_task(L, neapL__current(all->driver->state));
+  lua_getiuservalue(L, -1, TASK_REQUEST);
+  neapL__http_push_response(L, all->driver, self);
+  link_objects(L, lua_gettop(L) - 1);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
 /* Anything but a status and a string is for Lua: respond(res, ...). */
 static int respond_in_lua(lua_State *L, neap__http_exchange *self, int n) {
   const handlers *all = handlers_of(self);
   neapL__push_ref(L, all->respond);
   lua_insert(L, 1);
-  neapL__http_push_response(L, all->driver, self);
+  push_response_here(L, all, self);
   lua_insert(L, 2);
   lua_callk(L, n + 1, 0, (lua_KContext)self, complete);
   return complete(L, LUA_OK, (lua_KContext)self);
@@ -122,10 +142,7 @@ static neapL__task *push_task(lua_State *L, neapL__state *state, neap__http_exch
   neapL__http_push_request(L, all->driver, self);
   if (all->wants_response) {
     neapL__http_push_response(L, all->driver, self);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, base + 3, NEAPL__HTTP_RESPONSE);
-    lua_pushvalue(L, base + 3);
-    lua_setiuservalue(L, -2, NEAPL__HTTP_REQUEST);
+    link_objects(L, base + 3);
   }
   state->loop->current = self->conn->routine; /* whose locals it has, too */
   neapL__start where = {neap__current_node(state->loop), neap__current_owner(state->loop), false,
@@ -134,7 +151,7 @@ static neapL__task *push_task(lua_State *L, neapL__state *state, neap__http_exch
       neapL__new_task(L, state, base + 1, base + 2, where, sizeof(neapL__task) + sizeof(void *));
   state->loop->current = outer;
   lua_pushvalue(L, base + 3);
-  lua_setiuservalue(L, -2, 2); /* it keeps the Request, which keeps the Response */
+  lua_setiuservalue(L, -2, TASK_REQUEST); /* it keeps the Request, which keeps the Response */
   return task;
 }
 
@@ -212,7 +229,7 @@ static void report(lua_State *L, neapL__state *state, const neap__http_exchange 
   neapL__push_ref(L, handlers_of(self)->failed);
   neapL__push_error(L, state, index);
   lua_pushvalue(L, index);
-  lua_getiuservalue(L, index, 2);
+  lua_getiuservalue(L, index, TASK_REQUEST);
   neapL__call_back(L, state, 3);
 }
 
