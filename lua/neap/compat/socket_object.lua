@@ -36,6 +36,11 @@ function M.unix()
   return new("unixstream", "{master}")
 end
 
+--- What neap.compat.ssl makes of a client.
+function M.secure(family)
+  return new("ssl", "{client}", family)
+end
+
 --- A client with an open connection of neap.
 function M.adopt(kind, conn, family)
   local self = new(kind, "{client}", family)
