@@ -180,6 +180,27 @@ scenarios["refused connections"] = function(socket, note)
   note(client:close())
 end
 
+scenarios["sockets that begin anew"] = function(socket, note)
+  local server = socket.bind("127.0.0.1", 0)
+  local host, port = server:getsockname()
+  local client = socket.tcp()
+  for _ = 1, 2 do
+    note(client:connect(host, port))
+    local peer = server:accept()
+    client:send("hello\n")
+    note(peer:receive())
+    close(client, peer)
+    note(client:receive())
+  end
+  note(client:getsockname())
+  note(client:getpeername())
+  note(socket.tcp():getsockname())
+  note(socket.tcp():getpeername())
+  note(server:getpeername())
+  note(socket.tcp4():listen())
+  close(server)
+end
+
 scenarios["names and ports that are none"] = function(socket, note)
   note(socket.connect("nobody.invalid", 80))
   note((select(2, socket.tcp4():connect("::1", 80)))

@@ -5,6 +5,8 @@ local support = require "spec.support"
 local types = require "spec.types"
 local web = require "spec.http_wire"
 local neap = require "neap"
+local compat_socket = require "neap.compat.socket"
+local compat_ssl = require "neap.compat.ssl"
 local core = require "neap.core"
 local testing = require "neap.testing"
 
@@ -207,6 +209,10 @@ local objects = {
   Process = { "process", "Process", function() return await(neap.process.spawn{ "true" }) end },
   Server = { "net", "Server", function() return await(neap.net.listen("127.0.0.1", 0)) end },
   Watcher = { "watch", "Watcher", function() return await(neap.fs.watch("spec")) end },
+  ["compat.Tcp"] = { "compat-socket", "Tcp", function() return compat_socket.tcp() end },
+  ["compat.Datagrams"] = { "compat-socket", "Datagrams", function()
+    return compat_socket.udp()
+  end },
   Udp = { "udp", "Udp", function() return await(neap.net.udp()) end },
   Signals = { "signal", "Signals", function() return (neap.signal.on("SIGUSR1")) end },
   Buffer = { "buffer", "Buffer", function() return neap.buffer(1) end },
@@ -241,8 +247,14 @@ local function close_all(first, ...)
 end
 
 --- Here is no terminal: terminal_spec.lua looks at this class. Others are only within workers:
---- parallel_spec.lua and cores_spec.lua.
-local elsewhere = { Tty = true, ParallelLoop = true, CoreStats = true, Cores = true }
+--- parallel_spec.lua and cores_spec.lua. compat/ssl_spec.lua has its own.
+local elsewhere = {
+  Tty = true,
+  ParallelLoop = true,
+  CoreStats = true,
+  Cores = true,
+  ["compat.Secure"] = true,
+}
 
 local function described(object)
   local page, title = object[1], object[2]
@@ -250,7 +262,15 @@ local function described(object)
   return methods_of_section(page, title)
 end
 
---- The modules in neap, and neap.testing.
+--- Modules that are required by themselves.
+local apart = {
+  testing = testing,
+  ["compat.socket"] = compat_socket,
+  ["compat.socket.dns"] = compat_socket.dns,
+  ["compat.ssl"] = compat_ssl,
+}
+
+--- Those, and the modules in neap.
 local modules = {
   fs = neap.fs,
   net = neap.net,
@@ -264,13 +284,13 @@ local modules = {
   sqlite = neap.sqlite,
   parallel = neap.parallel,
   worker = neap.worker,
-  testing = testing,
 }
+for name, module in pairs(apart) do modules[name] = module end
 
 describe("exports", function()
   it("of neap have a type each, and the other way round", h.plain(function()
     local exported = union(functions_of(neap), { version = true }, modules)
-    exported.testing = nil
+    for name in pairs(apart) do exported[name] = nil end
     for name in pairs(neap) do assert(exported[name], name .. " is exported, and no function") end
     same_names("neap", "exports", exported, "types", union(typed("neap"), classes.neap.fields))
   end))

@@ -57,11 +57,17 @@ local function ask_connect(self)
   return nil, "Operation already in progress"
 end
 
+--- A socket that was closed may begin anew.
+local function reopen(self)
+  self.conn, self.inbox, self.server, self.bound = nil, nil, nil, nil
+  self.ends, self.is_deaf, self.closed = nil, nil, nil
+end
+
 function Socket:connect(host, port)
   check_task("connect")
   host = waiting.check_string(host, "connect", 1)
   if is_connecting(self) then return ask_connect(self) end
-  if self.closed then return nil, "closed" end
+  if self.closed then reopen(self) end
   if self.conn then return nil, "already connected" end
   local number, why = nil, nil
   if not is_path(self) then number, why = waiting.read_port(port, "connect", 2) end

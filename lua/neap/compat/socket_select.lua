@@ -1,5 +1,6 @@
 --- socket.select, on the sockets of neap.compat.
 local core = require "neap.core"
+local servers = require "neap.compat.socket_server"
 local tcp = require "neap.compat.socket_tcp"
 local udp = require "neap.compat.socket_udp"
 local waiting = require "neap.compat.socket_wait"
@@ -19,11 +20,11 @@ end
 
 local function watch_read(socket)
   if udp.is_socket(socket) then
-    return socket:watch(), function() socket:unwatch() end
+    return udp.watch(socket), function() udp.unwatch(socket) end
   elseif socket.connecting then
     return watch_connect(socket)
   elseif socket.server then
-    return socket:watch_accept(), function() socket:unwatch_accept() end
+    return servers.watch(socket), function() servers.unwatch(socket) end
   elseif not socket.conn or socket.is_deaf then
     return nil
   end

@@ -4,6 +4,8 @@ local net = require "neap.net"
 local objects = require "neap.compat.socket_object"
 local waiting = require "neap.compat.socket_wait"
 
+local M = {}
+
 local Socket = objects.methods
 local check_task, wait = waiting.check_task, waiting.wait
 local class_of, is_path = objects.class_of, objects.is_path
@@ -43,10 +45,11 @@ end
 function Socket:bind(host, port)
   check_task("bind")
   waiting.check_class(self, class_of(self, "{master}"), "bind")
-  if self.server then return nil, "Invalid argument" end
+  if self.server and not self.closed then return nil, "Invalid argument" end
   local why
   self.server, why = open_server(self, waiting.check_string(host, "bind", 1), port)
   if not self.server then return nil, why end
+  self.closed = nil
   if is_path(self) then return 1 end
   local address, number = self.server:address()
   self.family = objects.family_of(address)
@@ -65,13 +68,13 @@ function Socket:listen()
   return 1
 end
 
---- One that a select has seen comes first.
-function Socket:watch_accept()
+--- For select: what it has seen comes first in the next accept.
+function M.watch(self)
   self.accepting = self.accepting or self.server:accept()
   return self.accepting
 end
 
-function Socket:unwatch_accept()
+function M.unwatch(self)
   if not self.accepting then return end
   self.accepting:cancel("nobody waits any more")
   if self.accepting:status() == "cancelled" then self.accepting = nil end
@@ -93,3 +96,5 @@ function Socket:accept()
 end
 
 Socket.setsockname = Socket.bind
+
+return M

@@ -41,21 +41,19 @@ local function push_address(self, host, port)
 end
 
 local function get_address(self, object, method)
+  if not object or self.closed then return nil, "Bad file descriptor" end
   local host, port = waiting.call(object[method], object)
   if not host then return nil, port end
   return push_address(self, host, port)
 end
 
 function Socket:getsockname()
-  local object = self.conn or self.server
-  if object then return get_address(self, object, "address") end
-  if self.bound then return push_address(self, self.bound.host, self.bound.port) end
-  return nil, "Bad file descriptor"
+  return get_address(self, self.conn or self.server, "address")
 end
 
 function Socket:getpeername()
-  if self.conn then return get_address(self, self.conn, "peer") end
-  return nil, "Transport endpoint is not connected"
+  if self.server and not self.closed then return nil, "Transport endpoint is not connected" end
+  return get_address(self, self.conn, "peer")
 end
 
 function Socket:getfamily()

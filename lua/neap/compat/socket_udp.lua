@@ -154,13 +154,13 @@ function Udp:sendto(data, host, port)
 end
 
 --- For select.
-function Udp:watch()
+function M.watch(self)
   self.receiving = self.receiving or self.udp:recv()
   return self.receiving
 end
 
 --- What has come is kept for the next receive.
-function Udp:unwatch()
+function M.unwatch(self)
   if not self.receiving then return end
   self.receiving:cancel("nobody waits any more")
   if self.receiving:status() == "cancelled" then
@@ -174,12 +174,12 @@ local function wait_for_datagram(self)
   if self.is_waiting then
     core.misuse("two receives at once on one socket: let the first one end before the next")
   end
-  local receiving = self:watch()
+  local receiving = M.watch(self)
   self.is_waiting = true
   local ok, has_come = pcall(wait, receiving, time_left(self))
   self.is_waiting = false
   if ok and has_come then return true end
-  self:unwatch()
+  M.unwatch(self)
   if not ok then error(has_come, 0) end
   return self.receiving ~= nil
 end

@@ -2341,4 +2341,403 @@ function testing.each_failure(fn) end
 ---@param opts? neap.testing.ExploreOptions
 function testing.explore(fn, opts) end
 
+-- neap.compat -------------------------------------------------------------------------------------
+
+---LuaSocket's interface: `require "neap.compat.socket"`.
+---@class neap.compat.socket
+---@field dns neap.compat.socket.dns
+---@field BLOCKSIZE integer
+local compat_socket = {}
+
+---From then on `require "socket"` gives this module.
+---@return neap.compat.socket
+function compat_socket.install() end
+
+---@return neap.compat.Tcp
+---@nodiscard
+function compat_socket.tcp() end
+
+---@return neap.compat.Tcp
+---@nodiscard
+function compat_socket.tcp4() end
+
+---@return neap.compat.Tcp
+---@nodiscard
+function compat_socket.tcp6() end
+
+---@return neap.compat.Datagrams
+---@nodiscard
+function compat_socket.udp() end
+
+---@return neap.compat.Datagrams
+---@nodiscard
+function compat_socket.udp4() end
+
+---@return neap.compat.Datagrams
+---@nodiscard
+function compat_socket.udp6() end
+
+---@async
+---@param host string
+---@param port integer | string
+---@param local_host? string
+---@param local_port? integer | string
+---@param family? "inet" | "inet6" | "unspec"
+---@return neap.compat.Tcp?
+---@return string? why
+function compat_socket.connect(host, port, local_host, local_port, family) end
+
+---@async
+---@param host string
+---@param port integer | string
+---@param local_host? string
+---@param local_port? integer | string
+---@return neap.compat.Tcp?
+---@return string? why
+function compat_socket.connect4(host, port, local_host, local_port) end
+
+---@async
+---@param host string
+---@param port integer | string
+---@param local_host? string
+---@param local_port? integer | string
+---@return neap.compat.Tcp?
+---@return string? why
+function compat_socket.connect6(host, port, local_host, local_port) end
+
+---@async
+---@param host string
+---@param port integer | string
+---@param backlog? integer
+---@return neap.compat.Tcp?
+---@return string? why
+function compat_socket.bind(host, port, backlog) end
+
+---@async
+---@param receivers? (neap.compat.Tcp | neap.compat.Datagrams)[]
+---@param senders? (neap.compat.Tcp | neap.compat.Datagrams)[]
+---@param timeout? number
+---@return table readable
+---@return table writable
+---@return "timeout"?
+function compat_socket.select(receivers, senders, timeout) end
+
+---@async
+---@param seconds number
+function compat_socket.sleep(seconds) end
+
+---@return number seconds
+function compat_socket.gettime() end
+
+---@param finalizer? fun()
+---@return fun(...): ...
+function compat_socket.newtry(finalizer) end
+
+---@param ... any
+---@return any ...
+function compat_socket.try(...) end
+
+---@param fn fun(...): ...
+---@return fun(...): ...
+function compat_socket.protect(fn) end
+
+---@param n integer
+---@param ... any
+---@return any ...
+function compat_socket.skip(n, ...) end
+
+---@param makers table<string, function>
+---@return function
+function compat_socket.choose(makers) end
+
+---@param mode string
+---@param sock neap.compat.Tcp
+---@return function
+function compat_socket.sink(mode, sock) end
+
+---@param mode string
+---@param sock neap.compat.Tcp
+---@param length? integer
+---@return function
+function compat_socket.source(mode, sock, length) end
+
+---@class neap.compat.socket.dns
+local compat_dns = {}
+
+---@async
+---@param name string
+---@return string?
+---@return table | string
+function compat_dns.toip(name) end
+
+---@async
+---@param address string
+---@return string?
+---@return table | string
+function compat_dns.tohostname(address) end
+
+---@async
+---@param name string
+---@return { family: "inet" | "inet6", addr: string }[]?
+---@return string? why
+function compat_dns.getaddrinfo(name) end
+
+---@async
+---@param host string
+---@return string[]?
+---@return string? why
+function compat_dns.getnameinfo(host) end
+
+---@return string?
+---@return string? why
+function compat_dns.gethostname() end
+
+---@class neap.compat.Tcp
+local compat_tcp = {}
+
+---@async
+---@param host string
+---@param port? integer | string
+---@return 1?
+---@return string? why
+function compat_tcp:connect(host, port) end
+
+---@async
+---@param host string
+---@param port? integer | string
+---@return 1?
+---@return string? why
+function compat_tcp:setpeername(host, port) end
+
+---@async
+---@param host string
+---@param port? integer | string
+---@return 1?
+---@return string? why
+function compat_tcp:bind(host, port) end
+
+---@async
+---@param host string
+---@param port? integer | string
+---@return 1?
+---@return string? why
+function compat_tcp:setsockname(host, port) end
+
+---@async
+---@param backlog? integer
+---@return 1?
+---@return string? why
+function compat_tcp:listen(backlog) end
+
+---@async
+---@return neap.compat.Tcp?
+---@return string? why
+function compat_tcp:accept() end
+
+---@async
+---@param data string | number
+---@param i? integer
+---@param j? integer
+---@return integer? last
+---@return string? why
+---@return integer? partial
+function compat_tcp:send(data, i, j) end
+
+---@async
+---@param pattern? "*l" | "*a" | "l" | "a" | integer
+---@param prefix? string
+---@return string?
+---@return string? why
+---@return string? partial
+function compat_tcp:receive(pattern, prefix) end
+
+---@param mode? "both" | "send" | "receive"
+---@return 1
+function compat_tcp:shutdown(mode) end
+
+---@return 1
+function compat_tcp:close() end
+
+---@param seconds? number
+---@param mode? "b" | "t" | "r"
+---@return 1
+function compat_tcp:settimeout(seconds, mode) end
+
+---@return number block
+---@return number total
+function compat_tcp:gettimeout() end
+
+---@param name string
+---@param value any
+---@return 1?
+---@return string? why
+function compat_tcp:setoption(name, value) end
+
+---@param name string
+---@return any
+---@return string? why
+function compat_tcp:getoption(name) end
+
+---@return string?
+---@return integer | string
+---@return "inet" | "inet6" | nil
+function compat_tcp:getsockname() end
+
+---@return string?
+---@return integer | string
+---@return "inet" | "inet6" | nil
+function compat_tcp:getpeername() end
+
+---@return "inet4" | "inet6"
+function compat_tcp:getfamily() end
+
+---@return integer received
+---@return integer sent
+---@return number age
+function compat_tcp:getstats() end
+
+---@param received? integer
+---@param sent? integer
+---@param age? number
+---@return 1
+function compat_tcp:setstats(received, sent, age) end
+
+---@return boolean
+function compat_tcp:dirty() end
+
+---@return integer
+function compat_tcp:getfd() end
+
+---@class neap.compat.Datagrams
+local compat_udp = {}
+
+---@async
+---@param host string
+---@param port integer | string
+---@return 1?
+---@return string? why
+function compat_udp:setsockname(host, port) end
+
+---@async
+---@param host string
+---@param port? integer | string
+---@return 1?
+---@return string? why
+function compat_udp:setpeername(host, port) end
+
+---@async
+---@param data string | number
+---@return integer? bytes
+---@return string? why
+function compat_udp:send(data) end
+
+---@async
+---@param data string | number
+---@param host string
+---@param port integer | string
+---@return integer? bytes
+---@return string? why
+function compat_udp:sendto(data, host, port) end
+
+---@async
+---@param size? integer
+---@return string?
+---@return string? why
+function compat_udp:receive(size) end
+
+---@async
+---@param size? integer
+---@return string?
+---@return string host_or_why
+---@return integer? port
+function compat_udp:receivefrom(size) end
+
+---@return 1
+function compat_udp:close() end
+
+---@param seconds? number
+---@param mode? "b" | "t" | "r"
+---@return 1
+function compat_udp:settimeout(seconds, mode) end
+
+---@return number block
+---@return number total
+function compat_udp:gettimeout() end
+
+---@return string?
+---@return integer | string
+---@return "inet" | "inet6" | nil
+function compat_udp:getsockname() end
+
+---@return string?
+---@return integer | string
+---@return "inet" | "inet6" | nil
+function compat_udp:getpeername() end
+
+---@return "inet4" | "inet6"
+function compat_udp:getfamily() end
+
+---@return integer
+function compat_udp:getfd() end
+
+---@return boolean
+function compat_udp:dirty() end
+
+---@param name string
+---@param value any
+---@return 1?
+---@return string? why
+function compat_udp:setoption(name, value) end
+
+---@param name string
+---@return any
+---@return string? why
+function compat_udp:getoption(name) end
+
+---What drivers use of LuaSec: `require "neap.compat.ssl"`.
+---@class neap.compat.ssl
+local compat_ssl = {}
+
+---From then on `require "ssl"` gives this module.
+---@return neap.compat.ssl
+function compat_ssl.install() end
+
+---@param params table
+---@return table? context
+---@return string? why
+function compat_ssl.newcontext(params) end
+
+---@param sock neap.compat.Tcp
+---@param params table
+---@return neap.compat.Secure?
+---@return string? why
+function compat_ssl.wrap(sock, params) end
+
+---@class neap.compat.Secure: neap.compat.Tcp
+local compat_secure = {}
+
+---@async
+---@return boolean
+---@return string? why
+function compat_secure:dohandshake() end
+
+---@param name string
+function compat_secure:sni(name) end
+
+---@return string?
+function compat_secure:getsniname() end
+
+---@param field? "protocol" | "cipher"
+---@return any
+function compat_secure:info(field) end
+
+---@return string?
+function compat_secure:getalpn() end
+
+---@return boolean
+function compat_secure:getpeerverification() end
+
+---@return "nothing"
+function compat_secure:want() end
+
 return neap

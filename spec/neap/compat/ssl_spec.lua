@@ -3,6 +3,7 @@ local certificates = require "spec.certificates"
 local h = require "spec.helper"
 local sockets = require "spec.sockets"
 local support = require "spec.support"
+local types = require "spec.types"
 local neap = require "neap"
 local socket = require "neap.compat.socket"
 local ssl = require "neap.compat.ssl"
@@ -190,6 +191,17 @@ describe("neap.compat.ssl", function()
     end)
     h.misuse(function() secure:dohandshake() end)
     secure:close()
+  end))
+
+  it("has the methods that its types name, and no others", h.run(function()
+    local client, peer = sockets.pair()
+    local secure = assert(ssl.wrap(client, { mode = "client" }))
+    local _ <close> = sockets.closes(secure, peer)
+    local typed = types.names_of("neap.compat.Secure")
+    for name in pairs(typed) do assert.equal("function", type(secure[name]), name) end
+    for name, value in pairs(secure) do
+      if type(value) == "function" then assert.is_true(typed[name], name) end
+    end
   end))
 
   it("is what drivers require once it is installed", h.plain(function()
