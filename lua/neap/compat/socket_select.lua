@@ -113,9 +113,11 @@ function M.select(receivers, senders, timeout)
   local seconds = read_seconds(timeout)
   receivers, senders = check_list(receivers, 1), check_list(senders, 2)
   local readable, writable, entries = {}, {}, {}
-  watch_all(entries, receivers, readable, watch_read)
-  watch_all(entries, senders, writable, watch_write)
-  local ok, err = pcall(wait_for_any, entries, seconds)
+  local ok, err = pcall(function()
+    watch_all(entries, receivers, readable, watch_read)
+    watch_all(entries, senders, writable, watch_write)
+    wait_for_any(entries, seconds)
+  end)
   local is_any = collect(entries)
   if not ok then error(err, 0) end
   if is_any then return readable, writable end
