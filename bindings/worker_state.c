@@ -25,12 +25,15 @@ typedef struct worker {
 static neapL__origin *new_origin(lua_State *L, neapL__state *state, const char *path,
                                  const char *cpath) {
   bool must_fail = neap__memory_must_fail(&state->loop->memory);
-  neapL__origin *origin = must_fail ? NULL : calloc(1, sizeof *origin);
+  neapL__preloads *preloads = must_fail ? NULL : neapL__preloads_copy(L);
+  neapL__origin *origin = preloads ? calloc(1, sizeof *origin) : NULL;
   if (!origin) {
+    free(preloads);
     neapL__raise_memory(L);
     return NULL;
   }
   atomic_init(&origin->refs, 1);
+  origin->preloads = preloads;
   origin->signal = neapL__interruption_signal();
   origin->path = strdup(path);
   origin->cpath = strdup(cpath);
@@ -80,6 +83,7 @@ void neapL__origin_unref(neapL__origin *origin) {
   if (!origin || atomic_fetch_sub(&origin->refs, 1) > 1) return;
   free(origin->path);
   free(origin->cpath);
+  free(origin->preloads);
   free(origin);
 }
 
@@ -363,10 +367,11 @@ static int call_interruptible(lua_State *L, const job_call *call, int n) {
   return status;
 }
 
-/* The paths are those of the state that has made the job. */
+/* The paths and preloads are those of the state that has made the job. */
 static void follow_origin(lua_State *L, worker *self, neapL__origin *origin) {
   if (self->origin == origin) return;
   set_paths(L, origin);
+  neapL__preloads_apply(L, origin->preloads);
   neapL__origin_unref(self->origin);
   self->origin = neapL__origin_ref(origin);
 }

@@ -7,6 +7,7 @@
 #ifndef NEAPLUA_WORKER_STATE_H
 #define NEAPLUA_WORKER_STATE_H
 
+#include "builtin.h"
 #include "interruption.h"
 #include "transfer.h"
 
@@ -16,9 +17,10 @@ typedef struct neapL__origin {
   atomic_size_t refs;
   int signal; /* that interrupts jobs */
   char *path, *cpath;
+  neapL__preloads *preloads;
 } neapL__origin;
 
-/* The state's, made anew when package.path has changed. Borrowed. [-0, +0, m] */
+/* The state's, made anew when package.path or cpath has changed. Borrowed. [-0, +0, m] */
 neapL__origin *neapL__origin_now(lua_State *L, neapL__state *state);
 neapL__origin *neapL__origin_ref(neapL__origin *origin);
 void neapL__origin_unref(neapL__origin *origin);
