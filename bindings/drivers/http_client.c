@@ -1,5 +1,6 @@
 #include "http_client.h"
 
+#include "../driver.h"
 #include "../error.h"
 #include "../options.h"
 
@@ -278,8 +279,7 @@ static void open_driver(lua_State *L) {
 }
 
 int luaopen_neap_http_client_driver(lua_State *L) {
-  luaL_checkversion(L);
-  if (!neapL__state_get(L)) return luaL_error(L, "neap.core was not loaded before its driver");
+  neapL__check_driver(L, "http_client");
   if (!neapL__http_get(L)) open_driver(L);
   lua_newtable(L);
   neapL__register(L, functions);

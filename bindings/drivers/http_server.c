@@ -2,6 +2,7 @@
 
 #include "../conn.h"
 #include "../coroutine.h"
+#include "../driver.h"
 #include "../error.h"
 #include "../options.h"
 #include "../report.h"
@@ -415,8 +416,8 @@ static const luaL_Reg functions[] = {{"server", new_server},
 
 NEAP_API int luaopen_neap_http_server_driver(lua_State *L);
 
-/* require "neap.core" comes before it, and makes the state. */
 int luaopen_neap_http_server_driver(lua_State *L) {
+  neapL__check_driver(L, "http_server");
   neapL__state *state = neapL__state_get(L);
   neapL__http_driver *driver = lua_newuserdatauv(L, sizeof *driver, 0);
   *driver = (neapL__http_driver){.state = state};

@@ -1,5 +1,6 @@
 #include "sqlite.h"
 
+#include "../driver.h"
 #include "../locals.h"
 #include "sqlite_values.h"
 
@@ -231,7 +232,7 @@ static neapL__sqlite *open_driver(lua_State *L) {
 NEAP_API int luaopen_neap_sqlite_driver(lua_State *L);
 
 int luaopen_neap_sqlite_driver(lua_State *L) {
-  luaL_checkversion(L);
+  neapL__check_driver(L, "sqlite");
   const neapL__sqlite *driver = open_driver(L);
   lua_newtable(L);
   neapL__register(L, functions);

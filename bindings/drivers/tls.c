@@ -3,6 +3,7 @@
 #include "../../core/drivers/tls.h"
 
 #include "../conn.h"
+#include "../driver.h"
 #include "../error.h"
 #include "../filter.h"
 #include "../options.h"
@@ -348,8 +349,7 @@ static void open_classes(lua_State *L) {
 }
 
 int luaopen_neap_tls_driver(lua_State *L) {
-  luaL_checkversion(L);
-  if (!neapL__state_get(L)) return luaL_error(L, "require \"neap\" before its drivers");
+  neapL__check_driver(L, "tls");
   open_classes(L);
   lua_newtable(L);
   neapL__register(L, functions);
