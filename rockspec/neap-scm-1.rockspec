@@ -22,6 +22,7 @@ external_dependencies = {
 build = {
   type = "cmake",
   variables = {
+    NEAP_ROCK = "ON",
     CMAKE_INSTALL_PREFIX = "$(PREFIX)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",

@@ -106,6 +106,7 @@ static bool is_name_of_interest(const char *name) {
   static const char module[] = "/neap/core.so";
   size_t length = strlen(name), size = sizeof module - 1;
   if (strstr(name, "/libuv.so") || strstr(name, "/libsqlite3.so")) return true;
+  if (strstr(name, "/libneaplua.so")) return true;
   return length >= size && !strcmp(name + length - size, module);
 }
 
