@@ -162,7 +162,7 @@ static void on_post(neap__post *post) {
 
 static void post(neapL__interruption *self) {
   if (atomic_exchange(&self->is_posted, true)) return;
-  neap__inbox_send(&self->state->loop->inbox, &self->post);
+  neap__inbox_send(self->state->loop->inbox, &self->post);
 }
 
 void neapL__interrupt(neapL__interruption *self, uv_thread_t thread, int number, bool has_loop) {

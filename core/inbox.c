@@ -2,7 +2,9 @@
 
 #include "loop.h"
 
-static neap__post *take_all(neap__inbox *inbox) {
+#include <stdlib.h>
+
+static neap__post *take_all(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   neap__post *posts = inbox->head;
   inbox->head = inbox->tail = NULL;
@@ -10,7 +12,7 @@ static neap__post *take_all(neap__inbox *inbox) {
   return posts;
 }
 
-bool neap__inbox_drain(neap__inbox *inbox) {
+bool neap__inbox_drain(neap_inbox *inbox) {
   neap__post *posts = take_all(inbox);
   bool any = posts != NULL;
   while (posts) {
@@ -21,17 +23,17 @@ bool neap__inbox_drain(neap__inbox *inbox) {
   return any;
 }
 
-void neap__inbox_wait(neap__inbox *inbox) {
+void neap__inbox_wait(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   while (!inbox->head) uv_cond_wait(&inbox->arrived, &inbox->mutex);
   uv_mutex_unlock(&inbox->mutex);
 }
 
 static void on_wake(uv_async_t *async) {
-  neap__inbox_drain(NEAP__CONTAINER(async, neap__inbox, async));
+  neap__inbox_drain(NEAP__CONTAINER(async, neap_inbox, async));
 }
 
-static int init_handle(neap__inbox *inbox, uv_loop_t *uv) {
+static int init_handle(neap_inbox *inbox, uv_loop_t *uv) {
   int code = uv_cond_init(&inbox->arrived);
   if (code) return code;
   code = uv_async_init(uv, &inbox->async, on_wake);
@@ -39,19 +41,52 @@ static int init_handle(neap__inbox *inbox, uv_loop_t *uv) {
   return code;
 }
 
-int neap__inbox_init(neap__inbox *inbox, uv_loop_t *uv) {
+static int init(neap_inbox *inbox, uv_loop_t *uv) {
   int code = uv_mutex_init(&inbox->mutex);
   if (code) return code;
   code = init_handle(inbox, uv);
+  if (code) uv_mutex_destroy(&inbox->mutex);
+  return code;
+}
+
+int neap__inbox_new(uv_loop_t *uv, neap_inbox **result) {
+  neap_inbox *inbox = calloc(1, sizeof *inbox);
+  if (!inbox) return UV_ENOMEM;
+  int code = init(inbox, uv);
   if (code) {
-    uv_mutex_destroy(&inbox->mutex);
+    free(inbox);
     return code;
   }
+  atomic_init(&inbox->refs, 1);
   uv_unref((uv_handle_t *)&inbox->async);
+  *result = inbox;
   return 0;
 }
 
-void neap__inbox_close(neap__inbox *inbox) {
+neap_inbox *neap_inbox_ref(neap_inbox *inbox) {
+  atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
+  return inbox;
+}
+
+void neap_inbox_unref(neap_inbox *inbox) {
+  if (!inbox || atomic_fetch_sub(&inbox->refs, 1) > 1) return;
+  uv_cond_destroy(&inbox->arrived);
+  uv_mutex_destroy(&inbox->mutex);
+  free(inbox);
+}
+
+neap_inbox *neap_loop_inbox(neap_loop *loop) {
+  return loop->inbox;
+}
+
+void neap_loop_set_wake(neap_loop *loop, void (*wake)(void *data), void *data) {
+  uv_mutex_lock(&loop->inbox->mutex);
+  loop->inbox->wake = wake;
+  loop->inbox->wake_data = data;
+  uv_mutex_unlock(&loop->inbox->mutex);
+}
+
+void neap__inbox_close(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   inbox->is_closed = true;
   uv_mutex_unlock(&inbox->mutex);
@@ -59,12 +94,21 @@ void neap__inbox_close(neap__inbox *inbox) {
   }
 }
 
-void neap__inbox_deinit(neap__inbox *inbox) {
-  uv_cond_destroy(&inbox->arrived);
-  uv_mutex_destroy(&inbox->mutex);
+static void on_handle_closed(uv_handle_t *handle) {
+  neap_inbox *inbox = NEAP__CONTAINER(handle, neap_inbox, async);
+  void (*on_closed)(void *data) = inbox->on_closed;
+  void *data = handle->data;
+  neap_inbox_unref(inbox);
+  on_closed(data);
 }
 
-static void append(neap__inbox *inbox, neap__post *post) {
+void neap__inbox_close_handle(neap_inbox *inbox, void (*on_closed)(void *data), void *data) {
+  inbox->on_closed = on_closed;
+  inbox->async.data = data;
+  uv_close((uv_handle_t *)&inbox->async, on_handle_closed);
+}
+
+static void append(neap_inbox *inbox, neap__post *post) {
   post->next = NULL;
   if (inbox->tail)
     inbox->tail->next = post;
@@ -73,7 +117,7 @@ static void append(neap__inbox *inbox, neap__post *post) {
   inbox->tail = post;
 }
 
-bool neap__inbox_send(neap__inbox *inbox, neap__post *post) {
+bool neap__inbox_send(neap_inbox *inbox, neap__post *post) {
   uv_mutex_lock(&inbox->mutex);
   bool is_refused = inbox->is_closed;
   if (!is_refused) {
@@ -81,6 +125,7 @@ bool neap__inbox_send(neap__inbox *inbox, neap__post *post) {
     uv_cond_signal(&inbox->arrived);
     /* With the mutex held: once the loop has closed the inbox, nobody touches the handle. */
     uv_async_send(&inbox->async);
+    if (inbox->wake) inbox->wake(inbox->wake_data);
   }
   uv_mutex_unlock(&inbox->mutex);
   return !is_refused;
@@ -90,28 +135,25 @@ bool neap__inbox_send(neap__inbox *inbox, neap__post *post) {
 
 typedef struct call {
   neap__post post;
-  neap_loop *loop;
   void (*fn)(void *data);
   void *data;
 } call;
 
-/* The counting allocator belongs to the loop's thread, so calls go past it to the host's. */
-static void free_call(call *self) {
-  const neap__memory *memory = &self->loop->memory;
-  memory->allocate(memory->data, self, 0);
-}
-
 static void make_call(neap__post *post) {
   call self = *(call *)post;
-  free_call((call *)post);
+  free(post);
   self.fn(self.data);
 }
 
-int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data) {
-  call *self = loop->memory.allocate(loop->memory.data, NULL, sizeof *self);
+int neap_inbox_post(neap_inbox *inbox, void (*fn)(void *data), void *data) {
+  call *self = malloc(sizeof *self);
   if (!self) return UV_ENOMEM;
-  *self = (call){.post.fn = make_call, .loop = loop, .fn = fn, .data = data};
-  if (neap__inbox_send(&loop->inbox, &self->post)) return 0;
-  free_call(self);
+  *self = (call){.post.fn = make_call, .fn = fn, .data = data};
+  if (neap__inbox_send(inbox, &self->post)) return 0;
+  free(self);
   return NEAP_ECLOSED;
+}
+
+int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data) {
+  return neap_inbox_post(loop->inbox, fn, data);
 }

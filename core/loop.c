@@ -96,9 +96,16 @@ int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline) {
   return code;
 }
 
+static void turns_of_host(neap_loop *loop) {
+  if (loop->hooks.turns)
+    loop->hooks.turns(loop->hooks.data);
+  else
+    neap__loop_turns(loop);
+}
+
 static void on_prepare(uv_prepare_t *prepare) {
   neap_loop *loop = prepare->data;
-  do neap__loop_turns(loop);
+  do turns_of_host(loop);
   while (!loop->ready.head && neap__blocked_notify(loop));
   set_alarm(loop, next_alarm(loop));
 }
@@ -163,7 +170,7 @@ static neap_progress idle(neap_loop *loop) {
 
 neap_progress neap__loop_wait(neap_loop *loop) {
   /* libuv does not look at its handles when none of them keeps the loop alive. */
-  if (neap__inbox_drain(&loop->inbox)) return NEAP_PROGRESS;
+  if (neap__inbox_drain(loop->inbox)) return NEAP_PROGRESS;
   if (loop->ready.head) {
     poll_now(loop);
     return NEAP_PROGRESS;
@@ -177,6 +184,50 @@ neap_progress neap__loop_wait(neap_loop *loop) {
 neap_progress neap_loop_step(neap_loop *loop) {
   neap__loop_turns(loop);
   return neap__loop_wait(loop);
+}
+
+static double soonest(neap_loop *loop, double seconds) {
+  double now = neap__loop_now(loop), due = neap__timers_next(&loop->timers);
+  return now + seconds < due ? now + seconds : due;
+}
+
+/* Held meanwhile, for another thread may post: libuv does not look at handles that keep nothing alive. */
+static neap_progress wait_at_most(neap_loop *loop, double seconds) {
+  bool is_pending = is_io_alive(loop) || neap__timers_next(&loop->timers) < HUGE_VAL;
+  neap_loop_hold(loop);
+  if (seconds > 0)
+    poll_until(loop, soonest(loop, seconds));
+  else
+    poll_now(loop);
+  neap_loop_release(loop);
+  return is_pending || loop->ready.head ? NEAP_PROGRESS : NEAP_IDLE;
+}
+
+neap_progress neap_loop_poll(neap_loop *loop, double seconds) {
+  neap__loop_turns(loop);
+  neap_progress progress = neap__loop_poll(loop, seconds);
+  if (loop->ready.head) neap__loop_turns(loop);
+  return progress;
+}
+
+neap_progress neap__loop_poll(neap_loop *loop, double seconds) {
+  if (neap__inbox_drain(loop->inbox)) return NEAP_PROGRESS;
+  if (seconds == HUGE_VAL || loop->clock->idle || loop->ready.head) return neap__loop_wait(loop);
+  if (neap__blocked_notify(loop)) return NEAP_PROGRESS;
+  return wait_at_most(loop, seconds);
+}
+
+double neap_loop_due(neap_loop *loop) {
+  if (loop->ready.head) return 0;
+  uv_update_time(loop->uv);
+  int others = uv_loop_alive(loop->uv) ? uv_backend_timeout(loop->uv) : -1;
+  double seconds = neap__timers_next(&loop->timers) - neap__loop_now(loop);
+  if (others >= 0 && others / 1000.0 < seconds) seconds = others / 1000.0;
+  return seconds > 0 ? seconds : 0;
+}
+
+int neap_loop_fd(const neap_loop *loop) {
+  return uv_backend_fd(loop->uv);
 }
 
 static bool has_ended(const neap_loop *loop, const neap_task *task) {
@@ -205,7 +256,7 @@ void neap__loop_calm_down(neap_loop *loop) {
 /* ---- Making -------------------------------------------------------------------------------- */
 
 static int init_handles(neap_loop *loop) {
-  int code = neap__inbox_init(&loop->inbox, loop->uv);
+  int code = neap__inbox_new(loop->uv, &loop->inbox);
   if (code) return code;
   uv_timer_init(loop->uv, &loop->alarm);
   uv_prepare_init(loop->uv, &loop->prepare);
@@ -241,6 +292,7 @@ int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
   neap__timers_init(&loop->timers, &loop->memory);
   loop->monotonic = (neap_clock){neap__clock_monotonic, NULL};
   loop->clock = options->clock ? options->clock : &loop->monotonic;
+  loop->threads = options->threads;
   neap__list_init(&loop->ended);
   neap__list_init(&loop->dead);
   neap__list_init(&loop->resources);
@@ -274,9 +326,7 @@ static void close_handle(neap_loop *loop, uv_handle_t *handle) {
   uv_close(handle, on_handle_closed);
 }
 
-static void on_inbox_closed(uv_handle_t *handle) {
-  neap_loop *loop = handle->data;
-  neap__inbox_deinit(&loop->inbox);
+static void on_inbox_closed(void *loop) {
   neap__loop_unanchor(loop);
 }
 
@@ -341,7 +391,7 @@ void neap_loop_close(neap_loop *loop) {
   loop->is_closing = true;
   neap__work_end_all(loop);
   neap_pool_unref(loop->pool);
-  neap__inbox_close(&loop->inbox);
+  neap__inbox_close(loop->inbox);
   drop_all(loop);
   close_resources(loop);
   neap__timers_deinit(&loop->timers);
@@ -349,8 +399,7 @@ void neap_loop_close(neap_loop *loop) {
   loop->read_buffer = NULL;
   neap__node_forget_cause(&loop->root.node, loop);
   uv_loop_t *uv = loop->uv;
-  loop->inbox.async.data = loop;
-  uv_close((uv_handle_t *)&loop->inbox.async, on_inbox_closed);
+  neap__inbox_close_handle(loop->inbox, on_inbox_closed, loop);
   close_handle(loop, (uv_handle_t *)&loop->alarm);
   close_handle(loop, (uv_handle_t *)&loop->prepare);
   close_handle(loop, (uv_handle_t *)&loop->check);
@@ -385,12 +434,12 @@ void neap_loop_set_schedule(neap_loop *loop, uint64_t seed) {
 }
 
 void neap_loop_hold(neap_loop *loop) {
-  if (loop->holds++ == 0) uv_ref((uv_handle_t *)&loop->inbox.async);
+  if (loop->holds++ == 0) uv_ref((uv_handle_t *)&loop->inbox->async);
 }
 
 void neap_loop_release(neap_loop *loop) {
   assert(loop->holds > 0);
-  if (--loop->holds == 0) uv_unref((uv_handle_t *)&loop->inbox.async);
+  if (--loop->holds == 0) uv_unref((uv_handle_t *)&loop->inbox->async);
 }
 
 neap_stats neap_loop_stats(const neap_loop *loop) {

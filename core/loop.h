@@ -13,6 +13,8 @@ typedef struct neap__hooks {
   void *data;
   /* A task with task->host != 0 has settled. */
   void (*settled)(void *data, neap_task *task);
+  /* Runs neap__loop_turns on behalf of the host's libuv loop, in a way that can fail. */
+  void (*turns)(void *data);
   /* What the host kept for a cause, a token or an embedded operation (`host` != 0) is not needed any
    * more. */
   void (*release)(void *data, uint32_t host);
@@ -41,7 +43,8 @@ struct neap_loop {
   neap__list watchers; /* operations that wait until nothing is ready */
   neap__list works;    /* operations with work on other threads */
   neap_pool *pool;     /* for work that names none; NULL: not made yet */
-  neap__inbox inbox;
+  size_t threads;      /* of it; 0: as many as there are processors */
+  neap_inbox *inbox;
   neap__hooks hooks;
   char *read_buffer; /* where sockets are read into; made when first needed */
   uint64_t last_id;
@@ -90,6 +93,9 @@ void neap__loop_turns(neap_loop *loop);
 
 /* What follows the turns in a step: looks at I/O, or waits for it or for the next deadline. */
 neap_progress neap__loop_wait(neap_loop *loop);
+
+/* The same, for `seconds` at most; HUGE_VAL: as long as it takes. */
+neap_progress neap__loop_poll(neap_loop *loop, double seconds);
 
 /* What is on its way to its end gets there: closing handles, cancelled jobs, queued callbacks. Gives
  * up on jobs that do not end soon. */

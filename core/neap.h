@@ -53,6 +53,11 @@ typedef struct neap_channel neap_channel;
 typedef struct neap_port neap_port;
 typedef struct neap_pool neap_pool;
 typedef struct neap_work neap_work;
+typedef struct neap_inbox neap_inbox;
+typedef struct neap_values neap_values;
+typedef struct neap_value neap_value;
+typedef struct neap_callback neap_callback;
+typedef struct neap_completion neap_completion;
 
 /* ---- Errors -------------------------------------------------------------------------------- */
 
@@ -66,7 +71,9 @@ typedef struct neap_work neap_work;
   X(ETOOLARGE, -5006, "it is longer than allowed")                                                 \
   X(ERESOLVE, -5007, "the name could not be resolved")                                             \
   X(ETLS, -5008, "the TLS connection failed")                                                      \
-  X(EHTTP, -5009, "the response says that the request has failed")
+  X(EHTTP, -5009, "the response says that the request has failed")                                 \
+  X(ESCRIPT, -5010, "a script has raised an error")                                                \
+  X(ETYPE, -5011, "a value of this type cannot cross")
 
 enum neap_error_code {
 #define NEAP_X(name, number, message) NEAP_##name = (number),
@@ -78,7 +85,9 @@ enum neap_error_code {
 typedef struct neap_error neap_error;
 struct neap_error {
   int code;                /* negative; a libuv code or one of neap_error_code */
+  const char *name;        /* of a code that neap does not know; NULL: neap_error_name(code) */
   const char *message;     /* NULL: neap_error_message(code) */
+  const char *traceback;   /* of a script: where the error was raised, and what awaited it */
   const char *syscall;     /* the call that failed, for instance "open" */
   const char *path;        /* the file that it concerned */
   const char *dest;        /* the second one of a call that has two */
@@ -89,15 +98,17 @@ struct neap_error {
 
 /* The name of a code, for instance "ENOENT"; "UNKNOWN" for numbers that are no code. Static. */
 NEAP_API const char *neap_error_name(int code);
+/* The code of a name; 0 if there is none. */
+NEAP_API int neap_error_code(const char *name);
 /* One line of English for a code. Static. */
 NEAP_API const char *neap_error_message(int code);
 
 /* ---- Loop ---------------------------------------------------------------------------------- */
 
 /* Allocates (ptr NULL), resizes, or frees (size 0), as realloc does; NULL when it cannot.
- * Thread: the loop's; also the one that calls neap_loop_post, and that of libuv's pool for what file
- * operations read. Pools of threads, work and what crosses threads have memory of their own, from malloc,
- * for they may outlive the loop. */
+ * Thread: the loop's; also that of libuv's pool for what file operations read. Pools of threads, work,
+ * posts and what else crosses threads have memory of their own, from malloc, for they may outlive the
+ * loop. */
 typedef void *(*neap_allocator)(void *data, void *ptr, size_t size);
 
 /* A source of time. `now` gives seconds that never go back. `idle`, if there is one, is called when
@@ -124,6 +135,7 @@ typedef struct neap_loop_options {
   neap_allocator allocator; /* NULL: realloc and free */
   void *allocator_data;
   neap_clock *clock; /* NULL: the monotonic clock */
+  size_t threads;    /* of its pool for work, at most; 0: as many as there are processors */
 } neap_loop_options;
 
 /* Makes a loop. `options` may be NULL. Owner: the caller, who ends it with neap_loop_close.
@@ -156,14 +168,40 @@ typedef enum neap_progress {
  * host runs itself. Not from within a task. */
 NEAP_API neap_progress neap_loop_step(neap_loop *loop);
 
+/* For a main loop that is none of libuv's (a game's, a user interface's): runs what is ready, takes what has
+ * arrived, and waits for `seconds` at most if nothing has (0: not at all, HUGE_VAL: as neap_loop_step); what
+ * that has made ready is run, too. NEAP_IDLE: nothing is pending. As neap_loop_step otherwise. */
+NEAP_API neap_progress neap_loop_poll(neap_loop *loop, double seconds);
+
+/* In how many seconds neap_loop_poll is due; 0: now, HUGE_VAL: not before something arrives, which the
+ * descriptor and the wake callback tell. Ask again after each poll. */
+NEAP_API double neap_loop_due(neap_loop *loop);
+
+/* A descriptor that becomes readable when I/O or a post has arrived; -1 where the system has none. */
+NEAP_API int neap_loop_fd(const neap_loop *loop);
+
+/* Lets `wake` be called for each post from another thread, on that thread: for a main loop that cannot watch
+ * the descriptor. It tells that to its loop, and does not block or call neap. NULL: not any more. */
+NEAP_API void neap_loop_set_wake(neap_loop *loop, void (*wake)(void *data), void *data);
+
 /* Steps until `task` has ended (NULL: until every task with a body has ended). NEAP_EDEADLOCK when
  * nothing can end it. */
 NEAP_API int neap_loop_run(neap_loop *loop, neap_task *task);
 
-/* Calls fn(data) on the loop's thread, in the order of the posts. Thread: any. NEAP_ECLOSED once
- * the loop is closing (then fn is never called), UV_ENOMEM. What was accepted is always called,
- * at the latest by neap_loop_close. */
+/* Calls fn(data) on the loop's thread, in the order of the posts. Thread: any, while the loop is there.
+ * NEAP_ECLOSED once the loop is closing (then fn is never called), UV_ENOMEM. What was accepted is
+ * always called, at the latest by neap_loop_close. */
 NEAP_API int neap_loop_post(neap_loop *loop, void (*fn)(void *data), void *data);
+
+/* The door of the loop for other threads. Whoever has a reference may post for as long as they like: once
+ * the loop is closing, or gone, they are told NEAP_ECLOSED. Borrowed until the loop is closed. */
+NEAP_API neap_inbox *neap_loop_inbox(neap_loop *loop);
+/* Thread: any. */
+NEAP_API neap_inbox *neap_inbox_ref(neap_inbox *inbox);
+/* Thread: any. NULL is allowed. */
+NEAP_API void neap_inbox_unref(neap_inbox *inbox);
+/* The same as neap_loop_post. Thread: any. */
+NEAP_API int neap_inbox_post(neap_inbox *inbox, void (*fn)(void *data), void *data);
 
 /* Tells the loop that another thread is going to post, so that it waits instead of reporting a
  * deadlock. Counted. */
@@ -205,8 +243,20 @@ NEAP_API const neap_error *neap_task_error(const neap_task *task);
 /* What the body left with neap_task_finish; NULL for operations. Borrowed until the last unref. */
 NEAP_API void *neap_task_value(const neap_task *task);
 
+/* What it is done with: the results of a completion, or of a body that has written them
+ * (neap_task_results); NULL for other tasks. Borrowed until the last unref. */
+NEAP_API const neap_values *neap_task_values(const neap_task *task);
+
+/* Calls fn(data, task) once, in a turn after the one in which the task ends, or in the next one; at the latest
+ * from neap_loop_close. The callback has a reference to the task. UV_ENOMEM. */
+NEAP_API int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task),
+                              void *data);
+
 /* Numbers tasks in the order of their creation, from 1 on, for each loop. */
 NEAP_API uint64_t neap_task_id(const neap_task *task);
+
+/* The loop that it belongs to. */
+NEAP_API neap_loop *neap_task_loop(const neap_task *task);
 
 /* Asks for cancellation; true the first time, false when it was asked before or has ended.
  * Runs no code of the task: an operation settles at once, a body is resumed later. */
@@ -220,15 +270,33 @@ NEAP_API void neap_task_unref(neap_task *task);
 
 /* ---- Tasks written in C -------------------------------------------------------------------- */
 
+/* The state machine that a C# compiler would make of an async method, written by hand: a step function
+ * whose cases are the places where it goes on.
+ *
+ *   static neap_step_result copy(neap_task *self, void *frame) {
+ *     struct copy *me = frame;
+ *     neap_loop *loop = neap_task_loop(self);
+ *     neap_task *task;
+ *     switch (neap_task_place(self)) {
+ *     case 0: return neap_await(self, neap_fs_read_file(loop, me->from, &task), &task, 1);
+ *     case 1:
+ *       me->data = neap_fs_data(neap_awaited(self), &me->size);
+ *       ...
+ *     default: return NEAP_STEP_END;
+ *     }
+ *   }
+ *
+ * An error of what it awaits, and a cancellation, end the body: it is not called again, and its task has
+ * that outcome. Then its cleanup is called, however the body has ended. */
+
 typedef enum neap_step_result {
-  NEAP_STEP_WAIT, /* returned after neap_task_await said true, or after neap_task_pause */
-  NEAP_STEP_END   /* the body has ended, after neap_task_finish, neap_task_fail or neither (done) */
+  NEAP_STEP_WAIT, /* after neap_task_await said true, neap_scope_exit did, or neap_task_pause */
+  NEAP_STEP_NEXT, /* call it again at once, at its place */
+  NEAP_STEP_END   /* the body has ended, with what was said last: finished, failed, or neither (done) */
 } neap_step_result;
 
-/* The body of a task in C: the state machine that a C# compiler would make of an async method.
- * `frame` is the memory asked for with neap_task_start, zeroed at first; keep the place to go on at
- * in it. After NEAP_STEP_WAIT it is called again when what it awaits has ended, or when the
- * wait was cancelled (neap_task_is_cancelling says so). It may start and await other tasks. */
+/* `frame` is the memory asked for with neap_task_start, zeroed at first. It may start and await other
+ * tasks. */
 typedef neap_step_result (*neap_step)(neap_task *self, void *frame);
 
 typedef struct neap_body {
@@ -237,16 +305,39 @@ typedef struct neap_body {
   neap_step step;
   /* Called once when the task has ended, or is dropped by neap_loop_close; may be NULL. */
   void (*release)(void *frame);
+  /* What C# has in `finally`, a step function with places of its own: begins when the body has ended, well or
+   * not, behind a shield, so it may await, and errors do not end it. Not when neap_loop_close drops the task. May
+   * be NULL. */
+  neap_step cleanup;
 } neap_body;
 
 /* Starts a task: its body runs at once, to its first wait. `init` (may be NULL) is copied into the
  * frame, frame_size bytes. The new task belongs to the scope of the task that runs now, if any.
- * Owner: the caller has one reference, in *task. */
+ * Owner: the caller has one reference, in *task. UV_ENOMEM, NEAP_ECLOSED. */
 NEAP_API int neap_task_start(neap_loop *loop, const neap_body *body, const void *init,
                              neap_task **task);
 
-/* From a step: true if `self` now waits for `other` and must return NEAP_STEP_WAIT; false if
- * `other` has ended already. `self` holds a reference to `other` until it is resumed. */
+/* Where the body goes on: 0 at first, then what it has said. */
+NEAP_API int neap_task_place(const neap_task *self);
+
+/* From a step, which returns what it gives: goes on at `place` when `other` is done, which may be at once.
+ * `code` is what starting `other` has given: where that is an error, it is as if `other` had failed with it.
+ * An error of `other` ends the body with the same error; the cancellation of the current scope ends it, too,
+ * and one of `other` alone is an error, NEAP_ECANCELLED. Takes over the reference in *other, which is NULL
+ * then. */
+NEAP_API neap_step_result neap_await(neap_task *self, int code, neap_task **other, int place);
+/* The same, but goes on at `place` however `other` has ended, also where it is pending still because the
+ * current scope is cancelled: what C# does with `catch`. */
+NEAP_API neap_step_result neap_settle(neap_task *self, int code, neap_task **other, int place);
+/* Goes on at `place`. */
+NEAP_API neap_step_result neap_go(neap_task *self, int place);
+/* What neap_await or neap_settle awaited last; NULL: it could not be started. Borrowed until the next one, or
+ * the end of the task. */
+NEAP_API neap_task *neap_awaited(const neap_task *self);
+
+/* From a step: true if `self` now waits for `other` and must return NEAP_STEP_WAIT; it is called again when
+ * `other` has ended, or the wait was cancelled (neap_task_is_cancelling). False if `other` has ended already.
+ * `self` holds a reference to `other` until it is resumed. */
 NEAP_API bool neap_task_await(neap_task *self, neap_task *other);
 
 /* From a step that returns NEAP_STEP_WAIT next: lets the others run for one turn. */
@@ -256,8 +347,11 @@ NEAP_API void neap_task_pause(neap_task *self);
  * one that ends without neap_task_finish is then "cancelled". */
 NEAP_API bool neap_task_is_cancelling(const neap_task *self);
 
-/* From a step that returns NEAP_STEP_END next: the value (freed with `release`, may be NULL, at the
- * last unref), or the error, whose code, syscall and message (static) are kept. */
+/* From a step: where it writes what scripts and neap_task_values see as its results. */
+NEAP_API neap_values *neap_task_results(neap_task *self);
+
+/* From a step that returns NEAP_STEP_END next: the value (freed with `release`, may be NULL, at the last
+ * unref), or the error, which is copied; the first error counts. */
 NEAP_API void neap_task_finish(neap_task *self, void *value, void (*release)(void *value));
 NEAP_API void neap_task_fail(neap_task *self, const neap_error *error);
 
@@ -276,7 +370,9 @@ NEAP_API bool neap_scope_cancel_requested(const neap_scope *scope);
 NEAP_API bool neap_scope_timed_out(const neap_scope *scope);
 
 /* Leaves the innermost scope. True: tasks in it still run; return NEAP_STEP_WAIT and call it again
- * when resumed. False: it is closed and freed. */
+ * when resumed. False: it is closed and freed. A scope that is open when the body ends is left then; if an
+ * error has ended the body it is cancelled first, and if its own time limit has, the task fails with
+ * UV_ETIMEDOUT. */
 NEAP_API bool neap_scope_exit(neap_task *self, neap_scope *scope);
 
 /* ---- Tokens -------------------------------------------------------------------------------- */
@@ -369,6 +465,155 @@ NEAP_API void neap_bytes_unref(neap_bytes *bytes);
 /* Where they are, for as long as the caller has a reference. */
 NEAP_API char *neap_bytes_data(const neap_bytes *bytes);
 NEAP_API size_t neap_bytes_size(const neap_bytes *bytes);
+
+/* ---- Values --------------------------------------------------------------------------------- */
+
+/* Lists of values of the kinds that languages share: what native functions are given and what they give.
+ * A list is written from its front to its end, and read at any place. It may cross threads: one of them
+ * has it at a time. */
+
+typedef enum neap_value_kind {
+  NEAP_VALUE_NIL,
+  NEAP_VALUE_BOOLEAN,
+  NEAP_VALUE_INTEGER,
+  NEAP_VALUE_NUMBER,
+  NEAP_VALUE_BYTES,    /* a string */
+  NEAP_VALUE_BUFFER,   /* a block of bytes that is shared (neap_bytes) */
+  NEAP_VALUE_POINTER,  /* light: nobody owns what is behind it */
+  NEAP_VALUE_OBJECT,   /* with a class, which releases it in the end */
+  NEAP_VALUE_CALLBACK, /* a function of a script */
+  NEAP_VALUE_ARRAY,
+  NEAP_VALUE_MAP
+} neap_value_kind;
+
+/* Objects of a C library that scripts may hold. What crosses is the object itself: its references are
+ * counted, in lists and in scripts, and the last one releases it, once. */
+typedef struct neap_class {
+  const char *name;              /* "mylib.Connection": what scripts see */
+  void (*release)(void *object); /* Thread: any. May be NULL */
+} neap_class;
+
+/* UV_ENOMEM. Owner: the caller, who ends it with neap_values_free. */
+NEAP_API int neap_values_new(neap_values **values);
+/* NULL is allowed. */
+NEAP_API void neap_values_free(neap_values *values);
+/* Empties it. */
+NEAP_API void neap_values_clear(neap_values *values);
+
+/* Each adds one value, and never fails on the spot: an error (UV_ENOMEM; NEAP_EDEPTH for more than 64 arrays
+ * and maps in each other; NEAP_EMISUSE where open and close do not match) stays in the list, and fails what
+ * the list is for. `values` NULL: nothing happens. */
+NEAP_API void neap_values_add_nil(neap_values *values);
+NEAP_API void neap_values_add_boolean(neap_values *values, bool boolean);
+NEAP_API void neap_values_add_integer(neap_values *values, int64_t integer);
+NEAP_API void neap_values_add_number(neap_values *values, double number);
+/* A copy. */
+NEAP_API void neap_values_add_bytes(neap_values *values, const void *data, size_t size);
+/* A copy of a C string; NULL becomes nil. */
+NEAP_API void neap_values_add_string(neap_values *values, const char *string);
+/* A reference of its own to the block, which does not change any more. */
+NEAP_API void neap_values_add_buffer(neap_values *values, neap_bytes *bytes);
+NEAP_API void neap_values_add_pointer(neap_values *values, void *pointer);
+/* Takes the object over, also where it cannot be added: it is released then. */
+NEAP_API void neap_values_add_object(neap_values *values, const neap_class *class_, void *object);
+/* A reference of its own; it becomes the function again that it was. */
+NEAP_API void neap_values_add_callback(neap_values *values, neap_callback *callback);
+/* What is added up to neap_values_close is in the array; in the map, where keys and values alternate. */
+NEAP_API void neap_values_open_array(neap_values *values);
+NEAP_API void neap_values_open_map(neap_values *values);
+NEAP_API void neap_values_close(neap_values *values);
+/* The first error that came up; NEAP_EMISUSE while an array or map is open; 0. */
+NEAP_API int neap_values_error(const neap_values *values);
+
+/* How many values there are; arrays and maps count as one. NULL has none. */
+NEAP_API size_t neap_values_count(const neap_values *values);
+/* The value at `i`, from 0 on; nil beyond the end. Never NULL. Borrowed until the list changes. */
+NEAP_API const neap_value *neap_values_at(const neap_values *values, size_t i);
+
+NEAP_API neap_value_kind neap_value_kind_of(const neap_value *value);
+/* As scripts see it: all but false and nil is true. */
+NEAP_API bool neap_value_boolean(const neap_value *value);
+/* Also of a number that is whole; 0 for other values. */
+NEAP_API int64_t neap_value_integer(const neap_value *value);
+/* Also of an integer; 0 for other values. */
+NEAP_API double neap_value_number(const neap_value *value);
+/* Of bytes, behind which is a NUL, and of a buffer, behind which is none. `size` may be NULL. NULL for
+ * other values. */
+NEAP_API const char *neap_value_bytes(const neap_value *value, size_t *size);
+/* NULL for other values. */
+NEAP_API neap_bytes *neap_value_buffer(const neap_value *value);
+NEAP_API void *neap_value_pointer(const neap_value *value);
+/* NULL also for an object of another class. Borrowed from the list. */
+NEAP_API void *neap_value_object(const neap_value *value, const neap_class *class_);
+NEAP_API neap_callback *neap_value_callback(const neap_value *value);
+/* Of an array its items, of a map its pairs; 0 for other values. */
+NEAP_API size_t neap_value_count(const neap_value *value);
+/* The item of an array, or the value of a pair, at `i`, from 0 on; its key. Nil beyond the end. Never NULL. */
+NEAP_API const neap_value *neap_value_item(const neap_value *value, size_t i);
+NEAP_API const neap_value *neap_value_key(const neap_value *value, size_t i);
+/* The value in a map behind that string; nil if there is none. Never NULL. */
+NEAP_API const neap_value *neap_value_field(const neap_value *value, const char *name);
+/* The one behind it in the same array, map or list, to go through many: not beyond the last. */
+NEAP_API const neap_value *neap_value_next(const neap_value *value);
+
+/* ---- Callbacks ------------------------------------------------------------------------------ */
+
+/* A function of a script that C may call: to tell of progress, or of what a library calls back for. */
+
+/* Calls it on the thread of its loop, in a later turn and in the order of the calls, as a task of its own
+ * that nobody joins. Takes `arguments` over (NULL: none), also when it fails. NEAP_ECLOSED: the script has
+ * ended; UV_ENOMEM; what neap_values_error says. Thread: any. */
+NEAP_API int neap_callback_call(neap_callback *callback, neap_values *arguments);
+/* Thread: any. */
+NEAP_API neap_callback *neap_callback_ref(neap_callback *callback);
+/* Thread: any. NULL is allowed. */
+NEAP_API void neap_callback_unref(neap_callback *callback);
+
+/* ---- Completions ---------------------------------------------------------------------------- */
+
+/* A task that C ends: what a library with callbacks, or a thread of somebody else's, needs to be awaited
+ * (C#'s TaskCompletionSource). Its task is pending, and the loop held, until one of its holders completes it;
+ * when the last of them lets it go without that, the task fails with NEAP_EMISUSE.
+ *
+ * Each completion has a frame of memory for what belongs to the work, zeroed at first. */
+
+typedef struct neap_completion_kind {
+  const char *name; /* "mylib.query", for messages */
+  size_t frame_size;
+  /* The task is cancelled: ends the native work soon. Called once, at most. Thread: the loop's. NULL: the
+   * work runs out, for nobody. */
+  void (*cancel)(neap_completion *completion, void *frame);
+  /* Frees what is in the frame: no holder is left, and the task has ended. Once. Thread: any. May be NULL. */
+  void (*release)(void *frame);
+  /* A cancelled task ends not before it is completed (with UV_ECANCELED it is then cancelled): `cancel` only
+   * asks for that. Otherwise it ends at once, and what completes it later is refused. */
+  bool is_joined;
+} neap_completion_kind;
+
+/* Owner: the caller has one reference to both. UV_ENOMEM, NEAP_ECLOSED. */
+NEAP_API int neap_completion_new(neap_loop *loop, const neap_completion_kind *kind,
+                                 neap_completion **completion, neap_task **task);
+/* Thread: any. */
+NEAP_API neap_completion *neap_completion_ref(neap_completion *completion);
+/* Thread: any. NULL is allowed. */
+NEAP_API void neap_completion_unref(neap_completion *completion);
+
+/* Where its own memory is. */
+NEAP_API void *neap_completion_frame(neap_completion *completion);
+/* The loop of its task. Only while that is open. */
+NEAP_API neap_loop *neap_completion_loop(const neap_completion *completion);
+/* Where the one who will complete it writes the results first. NULL once it was completed or cancelled:
+ * what is added to that is dropped. Thread: of the one who will complete it. */
+NEAP_API neap_values *neap_completion_values(neap_completion *completion);
+/* Whether the work is for nobody any more. Thread: any. */
+NEAP_API bool neap_completion_is_cancelled(const neap_completion *completion);
+
+/* Completes it: its task is done with the values, or has failed with `error` (NULL: done), whose strings are
+ * copied. UV_ECANCELED: it was cancelled before; NEAP_EMISUSE: it was completed before; NEAP_ECLOSED: its
+ * loop is gone. Nothing happens in these cases. Thread: the loop's. */
+NEAP_API int neap_completion_end(neap_completion *completion, const neap_error *error);
+/* The same from elsewhere: the task ends in a turn of the loop. Thread: any. */
+NEAP_API int neap_completion_post(neap_completion *completion, const neap_error *error);
 
 /* ---- Channels between threads --------------------------------------------------------------- */
 

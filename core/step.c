@@ -1,18 +1,34 @@
 #include "step.h"
 
 #include "cancel.h"
+#include "completion.h"
+#include "error.h"
 #include "loop.h"
 
 #include <assert.h>
+#include <stdlib.h>
+
+/* What runs in a task: its body, then its cleanup behind a shield. Between them its scopes are left. */
+typedef enum step_phase { IN_BODY, LEAVING_BODY, IN_CLEANUP, LEAVING_CLEANUP } step_phase;
 
 /* A task whose body is a C step function. */
 typedef struct step_task {
   neap__routine routine;
   const neap_body *body;
-  neap_task *awaited; /* referenced while it waits */
-  neap_error error;
+  neap_task *waiting;  /* neap_task_await: referenced while it waits */
+  neap_task *awaited;  /* neap_await: referenced up to the next one */
+  neap_task *failed;   /* whose error it is; referenced */
+  neap_error error;    /* or its own, */
+  char *texts;         /* with its strings */
   void *value;
   void (*release_value)(void *value);
+  neap_values results;
+  neap_scope shield; /* of the cleanup */
+  int place;
+  uint8_t phase;
+  bool is_awaiting; /* the step returns to find out how neap_await has ended */
+  bool is_settling; /* ... whatever it is */
+  bool is_interrupted;
   bool has_failed, has_finished;
   _Alignas(max_align_t) char frame[];
 } step_task;
@@ -21,29 +37,114 @@ static step_task *of_task(const neap_task *task) {
   return (step_task *)(void *)(uintptr_t)task;
 }
 
-static neap_status final_status(const step_task *self) {
-  if (self->has_failed) return NEAP_FAILED;
-  if (!self->has_finished && neap__routine_is_cancelled(&self->routine)) return NEAP_CANCELLED;
-  return NEAP_DONE;
+static void close_scope(step_task *self, neap_scope *scope) {
+  neap__scope_close(scope);
+  if (scope != &self->shield) neap__memory_free(&self->routine.task.loop->memory, scope);
 }
 
 static void drop_scope(neap__routine *routine) {
-  neap_scope *scope = neap__routine_scope(routine);
-  neap__scope_close(scope);
-  neap__memory_free(&routine->task.loop->memory, scope);
+  close_scope(of_task(&routine->task), neap__routine_scope(routine));
 }
 
-static void forget_awaited(step_task *self) {
-  neap_task *awaited = self->awaited;
-  self->awaited = NULL;
-  if (awaited) neap_task_unref(awaited);
+static void forget(neap_task **place) {
+  neap_task *task = *place;
+  *place = NULL;
+  if (task) neap_task_unref(task);
+}
+
+/* ---- Ending --------------------------------------------------------------------------------- */
+
+static neap_status final_status(const step_task *self) {
+  if (self->has_failed) return NEAP_FAILED;
+  bool is_cancelled = self->is_interrupted || neap__routine_is_cancelled(&self->routine);
+  return is_cancelled && !self->has_finished ? NEAP_CANCELLED : NEAP_DONE;
 }
 
 static void end(step_task *self, neap_status status) {
-  forget_awaited(self);
+  forget(&self->waiting);
+  forget(&self->awaited);
   if (self->body->release) self->body->release(self->frame);
   neap__routine_end(&self->routine, status);
   neap_task_unref(&self->routine.task);
+}
+
+static void fail(step_task *self, const neap_error *error) {
+  if (self->has_failed) return; /* the first counts */
+  self->has_failed = true;
+  neap__error_copy(&self->error, error, &self->texts);
+}
+
+/* An await was cut off, and no cancellation from outside did it: this scope has. */
+static void explain_interruption(step_task *self, const neap_scope *scope) {
+  bool is_from_outside = neap__node_is_cancelled(scope->node.parent);
+  if (!self->is_interrupted || is_from_outside || !neap_scope_cancel_requested(scope)) return;
+  self->is_interrupted = false;
+  fail(self, &(neap_error){.code = scope->timed_out ? UV_ETIMEDOUT : NEAP_ECANCELLED});
+}
+
+/* Leaves the scopes that it has left open, as an error that leaves them would. False: their tasks still run. */
+static bool leave_scopes(step_task *self) {
+  for (neap_scope *scope; (scope = neap__routine_scope(&self->routine));) {
+    explain_interruption(self, scope);
+    bool is_broken = self->is_interrupted || self->has_failed;
+    if (scope != &self->shield && is_broken) neap_scope_cancel(scope);
+    if (neap__scope_join(scope)) return false;
+    close_scope(self, scope);
+  }
+  return true;
+}
+
+static void begin_cleanup(step_task *self) {
+  self->phase = IN_CLEANUP;
+  self->place = 0;
+  self->is_awaiting = false;
+  neap__scope_open(&self->shield, self->routine.task.loop, &self->routine, true);
+}
+
+/* ---- Running -------------------------------------------------------------------------------- */
+
+/* How the wait of neap_await has ended: true if the body goes on. In a cleanup it always does. */
+static bool has_arrived(step_task *self) {
+  const neap_task *awaited = self->awaited;
+  self->is_awaiting = false;
+  if (self->is_settling || self->phase == IN_CLEANUP || awaited->status == NEAP_DONE) return true;
+  if (awaited->status == NEAP_FAILED) {
+    if (!self->has_failed) self->failed = neap_task_ref(self->awaited);
+    self->has_failed = true;
+  } else if (neap__routine_is_cancelled(&self->routine)) {
+    self->is_interrupted = true;
+  } else {
+    fail(self, &(neap_error){.code = NEAP_ECANCELLED});
+  }
+  return false;
+}
+
+/* NEAP_STEP_WAIT, or NEAP_STEP_END of this phase. */
+static neap_step_result run_step(step_task *self, neap_step step) {
+  neap_step_result result = NEAP_STEP_NEXT;
+  while (result == NEAP_STEP_NEXT) {
+    if (self->is_awaiting && !has_arrived(self)) return NEAP_STEP_END;
+    result = step(&self->routine.task, self->frame);
+  }
+  return result;
+}
+
+/* One phase after the other; false: it waits. */
+static bool run_phases(step_task *self) {
+  if (self->phase == IN_BODY) {
+    if (run_step(self, self->body->step) == NEAP_STEP_WAIT) return false;
+    self->phase = LEAVING_BODY;
+  }
+  if (self->phase == LEAVING_BODY) {
+    if (!leave_scopes(self)) return false;
+    if (!self->body->cleanup) return true;
+    begin_cleanup(self);
+  }
+  if (self->phase == IN_CLEANUP) {
+    if (run_step(self, self->body->cleanup) == NEAP_STEP_WAIT) return false;
+    self->phase = LEAVING_CLEANUP;
+  }
+  return leave_scopes(self);
 }
 
 static void resume(neap__routine *routine) {
@@ -52,12 +153,10 @@ static void resume(neap__routine *routine) {
   neap__routine *outer = loop->current;
   loop->current = routine;
   routine->state = NEAP__RUNNING;
-  forget_awaited(self);
-  neap_step_result result = self->body->step(&routine->task, self->frame);
+  forget(&self->waiting);
+  bool has_ended = run_phases(self);
   loop->current = outer;
-  if (result == NEAP_STEP_WAIT) return;
-  assert(!neap__routine_scope(routine)); /* a scope was not left */
-  end(self, final_status(self));
+  if (has_ended) end(self, final_status(self));
 }
 
 static void drop(neap__routine *routine) {
@@ -66,19 +165,30 @@ static void drop(neap__routine *routine) {
   end(self, NEAP_CANCELLED);
 }
 
+/* ---- The task ------------------------------------------------------------------------------- */
+
 static const neap_error *step_error(const neap_task *task) {
-  return &of_task(task)->error;
+  const step_task *self = of_task(task);
+  const neap_error *error = self->failed ? neap_task_error(self->failed) : NULL;
+  return error ? error : &self->error;
 }
 
 static void *step_value(const neap_task *task) {
   return of_task(task)->value;
 }
 
+static const neap_values *step_values(const neap_task *task) {
+  return &of_task(task)->results;
+}
+
 static void destroy(neap_task *task) {
   step_task *self = of_task(task);
   neap_loop *loop = task->loop;
   if (self->release_value && self->value) self->release_value(self->value);
+  neap__values_clear(&self->results);
+  free(self->texts);
   neap__loop_anchor(loop);
+  forget(&self->failed);
   neap__task_deinit(task);
   neap__memory_free(&loop->memory, self);
   neap__loop_unanchor(loop);
@@ -92,6 +202,7 @@ static const neap__task_kind step_kind = {
     .drop_scope = drop_scope,
     .error = step_error,
     .value = step_value,
+    .values = step_values,
     .destroy = destroy,
 };
 
@@ -102,6 +213,7 @@ int neap_task_start(neap_loop *loop, const neap_body *body, const void *init, ne
   neap__routine_init(&self->routine, loop, &step_kind, neap__current_node(loop),
                      neap__current_owner(loop));
   self->body = body;
+  neap__values_init(&self->results);
   if (init) {
     const char *from = init;
     for (size_t i = 0; i < body->frame_size; i++) self->frame[i] = from[i];
@@ -112,17 +224,70 @@ int neap_task_start(neap_loop *loop, const neap_body *body, const void *init, ne
   return 0;
 }
 
-bool neap_task_await(neap_task *self, neap_task *other) {
-  step_task *step = of_task(self);
-  assert(self->kind == &step_kind && self->loop->current == &step->routine && self != other);
+/* ---- From a step ---------------------------------------------------------------------------- */
+
+/* The running body. */
+static step_task *check_running(neap_task *task) {
+  assert(task->kind == &step_kind && task->loop->current == &of_task(task)->routine);
+  return of_task(task);
+}
+
+neap_loop *neap_task_loop(const neap_task *task) {
+  return task->loop;
+}
+
+bool neap_task_await(neap_task *task, neap_task *other) {
+  step_task *self = check_running(task);
+  assert(task != other);
   if (other->status != NEAP_PENDING) return false;
-  if (neap__routine_is_cancelled(&step->routine)) {
-    neap__routine_wake(&step->routine, NEAP__WAKE_CANCEL); /* a wait would not come back */
+  if (neap__routine_is_cancelled(&self->routine)) {
+    neap__routine_wake(&self->routine, NEAP__WAKE_CANCEL); /* a wait would not come back */
     return true;
   }
-  step->awaited = neap_task_ref(other);
-  neap__routine_await(&step->routine, other);
+  self->waiting = neap_task_ref(other);
+  neap__routine_await(&self->routine, other);
   return true;
+}
+
+/* `other` could not be started: as if it had, and had failed with that. */
+static neap_step_result could_not_start(step_task *self, int code, bool is_settling) {
+  if (is_settling || self->phase == IN_CLEANUP) return NEAP_STEP_NEXT;
+  fail(self, &(neap_error){.code = code});
+  return NEAP_STEP_END;
+}
+
+static neap_step_result await_at(neap_task *task, int code, neap_task **other, int place,
+                                 bool is_settling) {
+  step_task *self = check_running(task);
+  forget(&self->awaited);
+  self->place = place;
+  if (code) return could_not_start(self, code, is_settling);
+  self->awaited = *other;
+  *other = NULL;
+  self->is_awaiting = true;
+  self->is_settling = is_settling;
+  return neap_task_await(task, self->awaited) ? NEAP_STEP_WAIT : NEAP_STEP_NEXT;
+}
+
+neap_step_result neap_await(neap_task *self, int code, neap_task **other, int place) {
+  return await_at(self, code, other, place, false);
+}
+
+neap_step_result neap_settle(neap_task *self, int code, neap_task **other, int place) {
+  return await_at(self, code, other, place, true);
+}
+
+neap_step_result neap_go(neap_task *self, int place) {
+  check_running(self)->place = place;
+  return NEAP_STEP_NEXT;
+}
+
+int neap_task_place(const neap_task *self) {
+  return of_task(self)->place;
+}
+
+neap_task *neap_awaited(const neap_task *self) {
+  return of_task(self)->awaited;
 }
 
 void neap_task_pause(neap_task *self) {
@@ -131,6 +296,10 @@ void neap_task_pause(neap_task *self) {
 
 bool neap_task_is_cancelling(const neap_task *self) {
   return neap__routine_is_cancelled((const neap__routine *)self);
+}
+
+neap_values *neap_task_results(neap_task *self) {
+  return &of_task(self)->results;
 }
 
 void neap_task_finish(neap_task *self, void *value, void (*release)(void *value)) {
@@ -142,11 +311,10 @@ void neap_task_finish(neap_task *self, void *value, void (*release)(void *value)
 }
 
 void neap_task_fail(neap_task *self, const neap_error *error) {
-  step_task *step = of_task(self);
-  step->has_failed = true;
-  step->error =
-      (neap_error){.code = error->code, .message = error->message, .syscall = error->syscall};
+  fail(of_task(self), error);
 }
+
+/* ---- Scopes of steps ------------------------------------------------------------------------- */
 
 int neap_scope_enter(neap_task *self, double timeout, bool shield, neap_scope **result) {
   neap_loop *loop = self->loop;
@@ -166,8 +334,7 @@ int neap_scope_enter(neap_task *self, double timeout, bool shield, neap_scope **
 
 bool neap_scope_exit(neap_task *self, neap_scope *scope) {
   if (neap__scope_join(scope)) return true;
-  neap__scope_close(scope);
-  neap__memory_free(&self->loop->memory, scope);
+  close_scope(of_task(self), scope);
   return false;
 }
 

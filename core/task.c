@@ -168,6 +168,11 @@ void *neap_task_value(const neap_task *task) {
   return task->status == NEAP_DONE && task->kind->value ? task->kind->value(task) : NULL;
 }
 
+const neap_values *neap_task_values(const neap_task *task) {
+  bool is_done = task->status == NEAP_DONE;
+  return is_done && task->kind->values ? task->kind->values(task) : NULL;
+}
+
 uint64_t neap_task_id(const neap_task *task) {
   return task->id;
 }

@@ -44,6 +44,8 @@ struct neap__task_kind {
   neap_task *(*awaited)(const neap_task *task);
   const neap_error *(*error)(const neap_task *task);
   void *(*value)(const neap_task *task);
+  /* What it is done with; NULL: such tasks have no values. */
+  const neap_values *(*values)(const neap_task *task);
   /* The last reference is gone. NULL: the memory belongs to the host. */
   void (*destroy)(neap_task *task);
 };

@@ -97,7 +97,7 @@ static bool complete(neap__transit *transit, void *item, int code) {
   transit->item = item;
   transit->code = code;
   leave(transit, NEAP__TRANSIT_COMPLETED);
-  if (neap__inbox_send(&loop->inbox, &transit->post)) return true;
+  if (neap__inbox_send(loop->inbox, &transit->post)) return true;
   transit->item = own;
   transit->state = NEAP__TRANSIT_WITHDRAWN;
   return false;
@@ -175,7 +175,7 @@ static void tell_only_port(neap_channel *self) {
   if (neap__list_is_empty(&self->ports)) return;
   neap_port *port = NEAP__CONTAINER(self->ports.next, neap_port, link);
   if (port->waiting == 0 || port->is_posted) return;
-  port->is_posted = neap__inbox_send(&port->loop->inbox, &port->post);
+  port->is_posted = neap__inbox_send(port->loop->inbox, &port->post);
 }
 
 /* ---- Making and freeing ----------------------------------------------------------------------- */

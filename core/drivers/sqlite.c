@@ -99,7 +99,7 @@ static void run_closer(neap__pool_item *item, neap__pool_thread *thread) {
 static void end_closer(neap__pool_item *item, bool is_abandoned) {
   neap__sqlite *db = NEAP__CONTAINER(item, neap__sqlite, closer);
   (void)is_abandoned;
-  if (neap__inbox_send(&db->loop->inbox, &db->closed)) return;
+  if (neap__inbox_send(db->loop->inbox, &db->closed)) return;
   uv_mutex_lock(&db->mutex);
   db->has_closed = true;
   uv_cond_broadcast(&db->changed);

@@ -102,7 +102,7 @@ static void end_pull(neap__pool_item *item, bool is_abandoned) {
   neap__sqlite *db = self->db;
   bool is_reading = self->is_reading;
   (void)is_abandoned;
-  neap__inbox_send(&db->loop->inbox, &self->post); /* refused: neap__sqlite_end_pulls */
+  neap__inbox_send(db->loop->inbox, &self->post); /* refused: neap__sqlite_end_pulls */
   if (is_reading) neap__sqlite_remove_reading(db);
 }
 

@@ -36,7 +36,7 @@ static void end(neap__pool_item *item, bool is_abandoned) {
   if (is_abandoned)
     free_shared(work);
   else
-    neap__inbox_send(&work->loop->inbox, &work->post);
+    neap__inbox_send(work->loop->inbox, &work->post);
 }
 
 bool neap_work_is_cancelled(const neap_work *work) {
@@ -181,7 +181,7 @@ const neap__op_kind neap__work_kind = {
 /* ---- Making and ending ---------------------------------------------------------------------- */
 
 int neap__loop_pool(neap_loop *loop, neap_pool **pool) {
-  int code = loop->pool ? 0 : neap_pool_new(0, &loop->pool);
+  int code = loop->pool ? 0 : neap_pool_new(loop->threads, &loop->pool);
   *pool = loop->pool;
   return code;
 }
@@ -237,7 +237,7 @@ void neap__work_end_all(neap_loop *loop) {
     neap_task_unref(task);
   }
   while (!neap__list_is_empty(&loop->works)) {
-    neap__inbox_wait(&loop->inbox);
-    neap__inbox_drain(&loop->inbox);
+    neap__inbox_wait(loop->inbox);
+    neap__inbox_drain(loop->inbox);
   }
 }

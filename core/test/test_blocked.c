@@ -31,7 +31,7 @@ static neap_step_result step_pauser(neap_task *task, void *frame) {
   return NEAP_STEP_END;
 }
 
-static const neap_body pauser_body = {"pauser", sizeof(pauser), step_pauser, NULL};
+static const neap_body pauser_body = {"pauser", sizeof(pauser), step_pauser, NULL, NULL};
 
 static void start_pauser(neap_loop *loop, journal *log, int pauses) {
   neap_task *task;
@@ -163,7 +163,7 @@ static neap_step_result step_observer(neap_task *task, void *frame) {
   return neap_task_await(task, self->blocked) ? NEAP_STEP_WAIT : NEAP_STEP_END;
 }
 
-static const neap_body observer_body = {"observer", sizeof(observer), step_observer, NULL};
+static const neap_body observer_body = {"observer", sizeof(observer), step_observer, NULL, NULL};
 
 TEST(it_may_be_waited_for_again) {
   bench b;

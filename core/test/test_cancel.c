@@ -33,7 +33,7 @@ static void release_parent(void *frame) {
   if (self->sleep) neap_task_unref(self->sleep);
 }
 
-static const neap_body parent_body = {"parent", sizeof(parent), step_parent, release_parent};
+static const neap_body parent_body = {"parent", sizeof(parent), step_parent, release_parent, NULL};
 
 static neap_task *start_parent(neap_loop *loop, parent init) {
   neap_task *task = NULL;
@@ -163,7 +163,7 @@ static neap_step_result step_lover(neap_task *task, void *frame) {
   return NEAP_STEP_END;
 }
 
-static const neap_body lover_body = {"lover", sizeof(lover), step_lover, NULL};
+static const neap_body lover_body = {"lover", sizeof(lover), step_lover, NULL, NULL};
 
 static void start_pair(neap_loop *loop, pair *both, journal *log) {
   for (int i = 0; i < 2; i++) {
@@ -256,7 +256,7 @@ static void release_joint(void *frame) {
   if (self->next) neap_task_unref(self->next);
 }
 
-static const neap_body joint_body = {"joint", sizeof(joint), step_joint, release_joint};
+static const neap_body joint_body = {"joint", sizeof(joint), step_joint, release_joint, NULL};
 
 /* Runs turns until the chain is complete. */
 static neap_task *start_joints(neap_loop *loop, chain *links) {

@@ -43,7 +43,7 @@ static void release_failer(void *frame) {
   if (self->sleep) neap_task_unref(self->sleep);
 }
 
-static const neap_body failer_body = {"failer", sizeof(failer), step_failer, release_failer};
+static const neap_body failer_body = {"failer", sizeof(failer), step_failer, release_failer, NULL};
 
 static neap_task *fail_after(neap_loop *loop, double seconds, int code) {
   neap_task *task = NULL;

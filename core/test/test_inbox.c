@@ -103,7 +103,7 @@ TEST(posts_are_refused_once_the_loop_has_closed_and_none_is_lost) {
   neap_loop_hold(loop);
   for (int i = 0; i < 10; i++) uv_run(neap_loop_uv(loop), UV_RUN_NOWAIT);
   neap_loop_release(loop);
-  neap__inbox_close(&loop->inbox);
+  neap__inbox_close(loop->inbox);
   join_posters();
   check_none_lost();
   CHECK(neap_loop_post(loop, on_post, NULL) == NEAP_ECLOSED);
@@ -190,21 +190,4 @@ TEST(what_was_posted_before_is_no_deadlock) {
   neap_loop_close(loop);
   CHECK(end_status(sleep) == NEAP_CANCELLED);
   CHECK(atomic_load(&b.memory.live) == 0);
-}
-
-static void *fail_to_allocate(void *data, void *block, size_t size) {
-  bool *is_failing = data;
-  if (size > 0) return *is_failing ? NULL : realloc(block, size);
-  free(block);
-  return NULL;
-}
-
-TEST(a_post_without_memory_is_refused) {
-  bool is_failing = false;
-  neap_loop_options options = {.allocator = fail_to_allocate, .allocator_data = &is_failing};
-  neap_loop *loop;
-  CHECK(neap_loop_new(&options, &loop) == 0);
-  is_failing = true;
-  CHECK(neap_loop_post(loop, on_call, NULL) == UV_ENOMEM);
-  neap_loop_close(loop);
 }

@@ -94,7 +94,7 @@ static neap_step_result step_looper(neap_task *task, void *frame) {
   return NEAP_STEP_WAIT;
 }
 
-static const neap_body looper_body = {"looper", sizeof(looper), step_looper, NULL};
+static const neap_body looper_body = {"looper", sizeof(looper), step_looper, NULL, NULL};
 
 static neap_task *start_looper(neap_loop *loop, int *turns, bool *stop) {
   neap_task *task = NULL;

@@ -75,7 +75,7 @@ static void release_scenario(void *frame) {
 }
 
 static const neap_body scenario_body = {"scenario", sizeof(scenario), step_scenario,
-                                        release_scenario};
+                                        release_scenario, NULL};
 
 /* Runs it with the n-th allocation failing; false when there were fewer. */
 static bool run_scenario(unsigned long n, bool persist, bool closes_early) {

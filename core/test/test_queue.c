@@ -56,7 +56,7 @@ static void release_taker(void *frame) {
   if (wait) neap_task_unref(wait);
 }
 
-static const neap_body taker_body = {"taker", sizeof(taker), step_taker, release_taker};
+static const neap_body taker_body = {"taker", sizeof(taker), step_taker, release_taker, NULL};
 
 static neap_task *start_taker(neap_queue *queue, journal *log, const char *name, double timeout) {
   neap_task *task = NULL;
@@ -301,7 +301,7 @@ TEST(a_wait_in_a_cancelled_scope_takes_no_place) {
   bench b;
   neap_loop *loop = bench_open(&b);
   neap_queue *queue = new_queue(loop);
-  const neap_body body = {"cancelled", sizeof queue, step_in_cancelled_scope, NULL};
+  const neap_body body = {"cancelled", sizeof queue, step_in_cancelled_scope, NULL, NULL};
   neap_task *task;
   CHECK(neap_task_start(loop, &body, &queue, &task) == 0);
   CHECK(end_status(task) == NEAP_DONE);
@@ -324,7 +324,7 @@ TEST(a_scope_that_is_left_gives_up_the_waits_in_it) {
   bench b;
   neap_loop *loop = bench_open(&b);
   neap_queue *queue = new_queue(loop);
-  const neap_body body = {"leaving", sizeof queue, step_leaving, NULL};
+  const neap_body body = {"leaving", sizeof queue, step_leaving, NULL, NULL};
   neap_task *task;
   CHECK(neap_task_start(loop, &body, &queue, &task) == 0);
   CHECK(end_status(task) == NEAP_DONE);
@@ -426,7 +426,7 @@ TEST(a_body_that_is_dropped_with_the_loop_may_free_its_queue) {
     bench b;
     neap_loop *loop = bench_open(&b);
     neap_queue *queue = new_queue(loop);
-    const neap_body body = {"owner", sizeof queue, step_owner, release_owner};
+    const neap_body body = {"owner", sizeof queue, step_owner, release_owner, NULL};
     journal log = {""};
     neap_task *owner;
     if (!is_first) neap_task_unref(start_taker(queue, &log, "a", 1));
@@ -560,7 +560,7 @@ static void release_worker(void *frame) {
   if (self->work) neap_task_unref(self->work);
 }
 
-static const neap_body worker_body = {"worker", sizeof(worker), step_worker, release_worker};
+static const neap_body worker_body = {"worker", sizeof(worker), step_worker, release_worker, NULL};
 
 static neap_task *start_worker(neap_loop *loop, semaphore *shared, double seconds) {
   neap_task *task = NULL;
@@ -668,8 +668,8 @@ static neap_step_result step_receiver(neap_task *task, void *frame) {
   return NEAP_STEP_END;
 }
 
-static const neap_body sender_body = {"sender", sizeof(party), step_sender, release_party};
-static const neap_body receiver_body = {"receiver", sizeof(party), step_receiver, release_party};
+static const neap_body sender_body = {"sender", sizeof(party), step_sender, release_party, NULL};
+static const neap_body receiver_body = {"receiver", sizeof(party), step_receiver, release_party, NULL};
 
 static neap_task *start_party(neap_loop *loop, rendezvous *place, int item, bool sends) {
   neap_task *task = NULL;

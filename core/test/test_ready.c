@@ -155,7 +155,7 @@ static neap_step_result step_pauser(neap_task *task, void *frame) {
   return NEAP_STEP_END;
 }
 
-static const neap_body pauser_body = {"pauser", sizeof(pauser), step_pauser, NULL};
+static const neap_body pauser_body = {"pauser", sizeof(pauser), step_pauser, NULL, NULL};
 
 static void start_pausers(neap_loop *loop, journal *log, int count, int pauses) {
   for (int i = 0; i < count; i++) {
@@ -228,7 +228,7 @@ TEST(who_pauses_for_ever_does_not_keep_others_from_running) {
     bench b;
     neap_loop *loop = bench_open(&b);
     journal log = {""}, *frame = &log;
-    const neap_body body = {"patient", sizeof frame, step_patient, NULL};
+    const neap_body body = {"patient", sizeof frame, step_patient, NULL, NULL};
     neap_task *task;
     neap_loop_set_schedule(loop, seed);
     for (int i = 0; i < 5; i++) {
@@ -413,7 +413,7 @@ static neap_step_result step_joiner(neap_task *task, void *frame) {
   return neap_scope_exit(task, self->scope) ? NEAP_STEP_WAIT : NEAP_STEP_END;
 }
 
-static const neap_body joiner_body = {"joiner", sizeof(joiner), step_joiner, NULL};
+static const neap_body joiner_body = {"joiner", sizeof(joiner), step_joiner, NULL, NULL};
 
 static neap_task *start_joiner(neap_loop *loop, neap_scope **scope) {
   neap_task *task = NULL;

@@ -41,7 +41,7 @@ static void release_opener(void *frame) {
   if (self->child) neap_task_unref(self->child);
 }
 
-static const neap_body opener_body = {"opener", sizeof(opener), step_opener, release_opener};
+static const neap_body opener_body = {"opener", sizeof(opener), step_opener, release_opener, NULL};
 
 static neap_task *start_opener(neap_loop *loop, opener init) {
   neap_task *task = NULL;
@@ -216,7 +216,7 @@ static void release_nester(void *frame) {
   neap_task_unref(((nester *)frame)->sleep);
 }
 
-static const neap_body nester_body = {"nester", sizeof(nester), step_nester, release_nester};
+static const neap_body nester_body = {"nester", sizeof(nester), step_nester, release_nester, NULL};
 
 TEST(nested_scopes_each_attribute_to_themselves) {
   bench b;
@@ -261,8 +261,8 @@ static neap_step_result step_late_parent(neap_task *task, void *frame) {
   return NEAP_STEP_WAIT;
 }
 
-static const neap_body parent_body = {"parent", 0, step_parent, NULL};
-static const neap_body late_parent_body = {"late parent", sizeof(int), step_late_parent, NULL};
+static const neap_body parent_body = {"parent", 0, step_parent, NULL, NULL};
+static const neap_body late_parent_body = {"late parent", sizeof(int), step_late_parent, NULL, NULL};
 
 typedef struct guardian {
   neap_scope *outer, *inner;
@@ -295,7 +295,7 @@ static void release_guardian(void *frame) {
 }
 
 static const neap_body guardian_body = {"guardian", sizeof(guardian), step_guardian,
-                                        release_guardian};
+                                        release_guardian, NULL};
 
 TEST(a_scope_waits_for_tasks_whose_parent_has_ended) {
   bench b;
@@ -349,7 +349,7 @@ static neap_step_result step_quitter(neap_task *task, void *frame) {
   return NEAP_STEP_END;
 }
 
-static const neap_body quitter_body = {"quitter", sizeof(quitter), step_quitter, NULL};
+static const neap_body quitter_body = {"quitter", sizeof(quitter), step_quitter, NULL, NULL};
 
 TEST(an_abandoned_scope_gives_its_tasks_to_the_one_around_it) {
   bench b;

@@ -501,7 +501,7 @@ TEST(a_loop_that_closes_leaves_the_item_to_the_next) {
   neap_channel_unref(a.channel);
   neap_task *lost = receive_from(&a), *next = receive_from(&b);
   a.loop->is_closing = true; /* as neap_loop_close begins */
-  neap__inbox_close(&a.loop->inbox);
+  neap__inbox_close(a.loop->inbox);
   CHECK(neap_channel_try_send(b.channel, &n) == 0);
   neap_port_unref(a.port);
   neap_loop_close(a.loop);
@@ -520,7 +520,7 @@ TEST(a_sender_whose_loop_closes_has_not_sent) {
   neap_channel_unref(a.channel);
   neap_task *lost = send_to(&a, &n[0]), *next = send_to(&b, &n[1]);
   a.loop->is_closing = true;
-  neap__inbox_close(&a.loop->inbox);
+  neap__inbox_close(a.loop->inbox);
   CHECK(try_receive(b.channel) == 1);
   neap_port_unref(a.port);
   neap_loop_close(a.loop);
@@ -538,7 +538,7 @@ TEST(closing_a_channel_passes_by_a_loop_that_closes) {
   neap_channel_unref(a.channel);
   neap_task *lost = send_to(&a, &n[0]), *next = send_to(&b, &n[1]);
   a.loop->is_closing = true;
-  neap__inbox_close(&a.loop->inbox);
+  neap__inbox_close(a.loop->inbox);
   CHECK(neap_channel_close(b.channel, NULL));
   neap_port_unref(a.port);
   neap_loop_close(a.loop);

@@ -508,7 +508,7 @@ static void release_keeper(void *frame) {
 
 static neap_scope *scope; /* the inner one of the running test */
 
-static const neap_body keeper_body = {"keeper", sizeof(keeper), step_keeper, release_keeper};
+static const neap_body keeper_body = {"keeper", sizeof(keeper), step_keeper, release_keeper, NULL};
 
 static neap_task *start_keeper(neap_loop *loop, keeper init) {
   neap_task *task = NULL;
@@ -767,7 +767,7 @@ static neap_step_result step_late(neap_task *task, void *frame) {
 TEST(the_token_of_a_scope_that_has_timed_out_says_so) {
   bench b;
   neap_loop *loop = bench_open(&b);
-  const neap_body body = {"late", sizeof(keeper), step_late, release_keeper};
+  const neap_body body = {"late", sizeof(keeper), step_late, release_keeper, NULL};
   neap_task *task;
   CHECK(neap_task_start(loop, &body, NULL, &task) == 0);
   CHECK(neap_loop_run(loop, task) == 0);
@@ -856,7 +856,7 @@ static void release_linked(void *frame) {
   if (self->sleep) neap_task_unref(self->sleep);
 }
 
-static const neap_body linked_body = {"linked", sizeof(linked), step_linked, release_linked};
+static const neap_body linked_body = {"linked", sizeof(linked), step_linked, release_linked, NULL};
 
 static neap_task *start_linked(neap_loop *loop, neap_token *token, journal *log, bool cancels) {
   neap_task *task = NULL;

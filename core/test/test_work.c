@@ -361,7 +361,7 @@ static neap_step_result step_leaver(neap_task *task, void *frame) {
 }
 
 TEST(a_scope_that_is_left_interrupts_its_work_and_does_not_wait) {
-  static const neap_body body = {"leaver", sizeof(leaver), step_leaver, NULL};
+  static const neap_body body = {"leaver", sizeof(leaver), step_leaver, NULL, NULL};
   bench b;
   labour data;
   leaver init = {.data = &data};
@@ -499,7 +499,7 @@ TEST(abandonable_work_that_has_ended_keeps_its_result) {
   neap_loop *loop = open_real(&b);
   labour_init(&data, false);
   neap_task *task = start(loop, NULL, &abandoned_kind, &data);
-  neap__inbox_wait(&loop->inbox);
+  neap__inbox_wait(loop->inbox);
   CHECK(neap_task_cancel(task));
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(end_status(task) == NEAP_DONE);
