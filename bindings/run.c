@@ -348,6 +348,30 @@ int neapL__task_wait(lua_State *L) {
   return lua_error(L);
 }
 
+/* ---- Turns in a foreign run ------------------------------------------------------------------ */
+
+static int run_turns(lua_State *L) {
+  neapL__state *state = lua_touserdata(L, 1);
+  neap__loop_turns(state->loop);
+  return 0;
+}
+
+/* An error that is none of a task's (no memory) ends what runs, as in `abandon`; nobody is there to raise
+ * it to. */
+void neapL__run_turns(void *data) {
+  neapL__state *state = data;
+  lua_State *L = state->aux;
+  lua_pushcfunction(L, run_turns);
+  lua_pushlightuserdata(L, state);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  state->loop->is_turning = false;
+  state->loop->current = NULL;
+  state->nesting = 0;
+  neapL__close_bodies(L, state);
+  drop_operations(state->loop);
+  neapL__report_error(L, state);
+}
+
 /* ---- Small things for neap.main ------------------------------------------------------------- */
 
 /* core.current() -> the current Task, or nil */

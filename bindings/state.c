@@ -13,6 +13,7 @@
 #include "operations.h"
 #include "process.h"
 #include "report.h"
+#include "run.h"
 #include "scope.h"
 #include "signals.h"
 #include "standard.h"
@@ -266,8 +267,10 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_counters(L, state);
   int code = neap_loop_new(NULL, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
-  state->loop->hooks = (neap__hooks){
-      .data = state, .settled = on_settled, .release = on_released};
+  state->loop->hooks = (neap__hooks){.data = state,
+                                     .settled = on_settled,
+                                     .release = on_released,
+                                     .turns = neapL__run_turns};
   neapL__open_done(L, state);
   return state;
 }

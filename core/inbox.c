@@ -86,6 +86,20 @@ void neap_loop_set_wake(neap_loop *loop, void (*wake)(void *data), void *data) {
   uv_mutex_unlock(&loop->inbox->mutex);
 }
 
+void neap__inbox_leave(neap_inbox *inbox) {
+  uv_mutex_lock(&inbox->mutex);
+  uv_close((uv_handle_t *)&inbox->async, NULL);
+}
+
+int neap__inbox_enter(neap_inbox *inbox, uv_loop_t *uv, bool is_held) {
+  int code = uv_async_init(uv, &inbox->async, on_wake);
+  if (code) return code;
+  if (!is_held) uv_unref((uv_handle_t *)&inbox->async);
+  if (inbox->head) uv_async_send(&inbox->async);
+  uv_mutex_unlock(&inbox->mutex);
+  return 0;
+}
+
 void neap__inbox_close(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   inbox->is_closed = true;

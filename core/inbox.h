@@ -43,6 +43,11 @@ bool neap__inbox_drain(neap_inbox *inbox);
 /* Blocks until there is a post, without calling it. Loop thread. */
 void neap__inbox_wait(neap_inbox *inbox);
 
+/* Moves it: `leave` closes its handle and makes those that post wait until `enter` has made another one,
+ * on a loop that it keeps alive if `is_held`. The handle has to be closed before that. */
+void neap__inbox_leave(neap_inbox *inbox);
+int neap__inbox_enter(neap_inbox *inbox, uv_loop_t *uv, bool is_held);
+
 /* Refuses posts from now on and calls those that were accepted. */
 void neap__inbox_close(neap_inbox *inbox);
 

@@ -51,7 +51,7 @@ void neap__loop_turns(neap_loop *loop) {
 /* It has woken the poll, and what is due fires in the next turn. Where the time had come before the poll,
  * libuv (before 1.45) calls this first and would then wait without it: what stops is that wait. */
 static void on_alarm(uv_timer_t *alarm) {
-  if (NEAP__CONTAINER(alarm, neap_loop, alarm)->owns_uv) uv_stop(alarm->loop);
+  if (NEAP__CONTAINER(alarm, neap_loop, alarm)->is_polling) uv_stop(alarm->loop);
 }
 
 /* Rounded up: an alarm that is early would only be set again. */
@@ -80,9 +80,11 @@ static double next_alarm(neap_loop *loop) {
   return loop->ready.head ? 0 : neap__timers_next(&loop->timers);
 }
 
-/* On a host's loop: what becomes pending outside of our turns has to keep that loop alive. */
+/* On a loop that others use: what becomes pending outside of our turns has to keep that loop alive, and
+ * to end a poll of ours. */
 static void note_pending(neap_loop *loop) {
-  if (!loop->owns_uv && !loop->is_turning && !loop->is_closing) set_alarm(loop, next_alarm(loop));
+  if (!loop->is_shared || loop->is_turning || loop->is_closing) return;
+  set_alarm(loop, loop->is_polling ? 0 : next_alarm(loop));
 }
 
 void neap__loop_ready(neap_loop *loop, neap__runnable *runnable) {
@@ -96,16 +98,19 @@ int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline) {
   return code;
 }
 
-static void turns_of_host(neap_loop *loop) {
+static void run_turns(neap_loop *loop) {
   if (loop->hooks.turns)
     loop->hooks.turns(loop->hooks.data);
   else
     neap__loop_turns(loop);
 }
 
+/* Somebody else runs libuv's loop. Where we do, our turns come between the polls; in a turn (a task runs
+ * that loop, which it must not) there are none. */
 static void on_prepare(uv_prepare_t *prepare) {
   neap_loop *loop = prepare->data;
-  do turns_of_host(loop);
+  if (loop->is_polling || loop->is_turning) return;
+  do run_turns(loop);
   while (!loop->ready.head && neap__blocked_notify(loop));
   set_alarm(loop, next_alarm(loop));
 }
@@ -120,14 +125,20 @@ static bool is_io_alive(const neap_loop *loop) {
   return uv_loop_alive(loop->uv) || loop->holds > 0;
 }
 
+static void poll(neap_loop *loop, uv_run_mode mode) {
+  loop->is_polling = true;
+  uv_run(loop->uv, mode);
+  loop->is_polling = false;
+}
+
 static void poll_until(neap_loop *loop, double deadline) {
   set_alarm(loop, deadline);
-  uv_run(loop->uv, UV_RUN_ONCE);
+  poll(loop, UV_RUN_ONCE);
 }
 
 static void poll_now(neap_loop *loop) {
   set_alarm(loop, HUGE_VAL);
-  uv_run(loop->uv, UV_RUN_NOWAIT);
+  poll(loop, UV_RUN_NOWAIT);
 }
 
 /* How long what is on its way gets before a virtual clock jumps, in milliseconds of real time: jobs
@@ -144,7 +155,7 @@ static bool poll_patiently(neap_loop *loop) {
   uv_update_time(loop->uv);
   uv_timer_start(&loop->alarm, on_alarm, patience, 0);
   loop->alarm_deadline = -1;
-  uv_run(loop->uv, UV_RUN_ONCE);
+  poll(loop, UV_RUN_ONCE);
   uv_timer_stop(&loop->alarm);
   if (loop->ready.head || loop->arrivals != arrivals) return true;
   return (uv_hrtime() - begin) / 1000000 < patience;
@@ -253,32 +264,48 @@ void neap__loop_calm_down(neap_loop *loop) {
   }
 }
 
+void neap__loop_drain(neap_loop *loop, bool waits) {
+  bool was_polling = loop->is_polling;
+  loop->is_polling = true;
+  uv_run(loop->uv, waits ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+  loop->is_polling = was_polling;
+}
+
 /* ---- Making -------------------------------------------------------------------------------- */
 
-static int init_handles(neap_loop *loop) {
-  int code = neap__inbox_new(loop->uv, &loop->inbox);
-  if (code) return code;
-  uv_timer_init(loop->uv, &loop->alarm);
-  uv_prepare_init(loop->uv, &loop->prepare);
-  uv_check_init(loop->uv, &loop->check);
-  loop->prepare.data = loop->check.data = loop;
-  loop->anchors += 4;
-  if (loop->owns_uv) return 0;
+/* The inbox's, which it makes itself, the alarm, and the two that notice when others run libuv's loop. */
+enum { OWN_HANDLES = 4 };
+
+static void start_watching(neap_loop *loop) {
   uv_prepare_start(&loop->prepare, on_prepare);
   uv_check_start(&loop->check, on_check);
   uv_unref((uv_handle_t *)&loop->prepare);
   uv_unref((uv_handle_t *)&loop->check);
-  return 0;
+}
+
+static void init_handles(neap_loop *loop, uv_loop_t *uv) {
+  loop->uv = uv;
+  uv_timer_init(uv, &loop->alarm);
+  uv_prepare_init(uv, &loop->prepare);
+  uv_check_init(uv, &loop->check);
+  loop->prepare.data = loop->check.data = loop;
+  if (loop->is_shared) start_watching(loop);
 }
 
 static int init_uv(neap_loop *loop, uv_loop_t *borrowed) {
+  uv_loop_t *uv = borrowed ? borrowed : &loop->own;
   loop->owns_uv = !borrowed;
-  loop->uv = borrowed ? borrowed : &loop->own;
-  int code = borrowed ? 0 : uv_loop_init(&loop->own);
+  loop->is_shared = borrowed;
+  int code = borrowed ? 0 : uv_loop_init(uv);
   if (code) return code;
-  code = init_handles(loop);
-  if (code && loop->owns_uv) uv_loop_close(&loop->own);
-  return code;
+  code = neap__inbox_new(uv, &loop->inbox);
+  if (code) {
+    if (loop->owns_uv) uv_loop_close(uv);
+    return code;
+  }
+  init_handles(loop, uv);
+  loop->anchors += OWN_HANDLES;
+  return 0;
 }
 
 int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
@@ -307,6 +334,51 @@ int neap_loop_new(const neap_loop_options *options, neap_loop **result) {
   }
   *result = loop;
   return 0;
+}
+
+/* ---- Sharing ------------------------------------------------------------------------------- */
+
+void neap__loop_share(neap_loop *loop) {
+  if (loop->is_shared) return;
+  loop->is_shared = true;
+  start_watching(loop);
+  note_pending(loop);
+}
+
+static void count_handle(uv_handle_t *handle, void *count) {
+  (void)handle;
+  ++*(size_t *)count;
+}
+
+/* What uses libuv's loop is only what a loop always has. */
+static bool is_bare(const neap_loop *loop) {
+  size_t count = 0;
+  uv_walk(loop->uv, count_handle, &count);
+  return count == OWN_HANDLES && loop->uv->active_reqs.count == 0;
+}
+
+/* The inbox stays locked until it has entered a loop again. */
+static void leave_uv(neap_loop *loop) {
+  neap__inbox_leave(loop->inbox);
+  uv_close((uv_handle_t *)&loop->alarm, NULL);
+  uv_close((uv_handle_t *)&loop->prepare, NULL);
+  uv_close((uv_handle_t *)&loop->check, NULL);
+  uv_run(loop->uv, UV_RUN_DEFAULT);
+}
+
+int neap__loop_move(neap_loop *loop, uv_loop_t *uv, bool owns_uv) {
+  if (!loop->owns_uv || loop->is_polling || !is_bare(loop)) return UV_EBUSY;
+  leave_uv(loop);
+  int code = neap__inbox_enter(loop->inbox, uv, loop->holds > 0);
+  if (code) {
+    neap__inbox_enter(loop->inbox, loop->uv, loop->holds > 0); /* it has what an async needs */
+    uv = loop->uv;
+  } else {
+    uv_loop_close(loop->uv);
+    loop->owns_uv = owns_uv;
+  }
+  init_handles(loop, uv);
+  return code;
 }
 
 /* ---- Closing ------------------------------------------------------------------------------- */
@@ -404,9 +476,11 @@ void neap_loop_close(neap_loop *loop) {
   close_handle(loop, (uv_handle_t *)&loop->prepare);
   close_handle(loop, (uv_handle_t *)&loop->check);
   if (loop->owns_uv) {
-    uv_run(uv, UV_RUN_DEFAULT); /* close callbacks, and jobs that are still in the pool */
+    /* Close callbacks, and jobs that are still in the pool; again after an uv_stop. */
+    while (uv_run(uv, UV_RUN_DEFAULT)) {
+    }
     int code = uv_loop_close(uv);
-    assert(code == 0);
+    assert(code == 0 || loop->is_shared); /* in a close callback of somebody else others are left */
     (void)code;
   }
   neap__loop_unanchor(loop);

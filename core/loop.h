@@ -13,11 +13,11 @@ typedef struct neap__hooks {
   void *data;
   /* A task with task->host != 0 has settled. */
   void (*settled)(void *data, neap_task *task);
-  /* Runs neap__loop_turns on behalf of the host's libuv loop, in a way that can fail. */
-  void (*turns)(void *data);
   /* What the host kept for a cause, a token or an embedded operation (`host` != 0) is not needed any
    * more. */
   void (*release)(void *data, uint32_t host);
+  /* Calls neap__loop_turns, from a callback of libuv, which nothing may leave by a jump. */
+  void (*turns)(void *data);
 } neap__hooks;
 
 /* Something that the loop must close when it ends: a socket, an open file. */
@@ -62,7 +62,9 @@ struct neap_loop {
   uv_check_t check;
   uv_loop_t own;
   double alarm_deadline;
-  bool owns_uv;
+  bool owns_uv;    /* and closes it */
+  bool is_shared;  /* others use it and run it, too */
+  bool is_polling; /* uv_run, called by us */
   bool is_settling, is_freeing;
   bool is_turning;
   bool is_closing;
@@ -100,6 +102,16 @@ neap_progress neap__loop_poll(neap_loop *loop, double seconds);
 /* What is on its way to its end gets there: closing handles, cancelled jobs, queued callbacks. Gives
  * up on jobs that do not end soon. */
 void neap__loop_calm_down(neap_loop *loop);
+
+/* Lets libuv look at its handles once, without a turn of ours. */
+void neap__loop_drain(neap_loop *loop, bool waits);
+
+/* From now on others use and run libuv's loop, too: it keeps them alive, and they run our turns. */
+void neap__loop_share(neap_loop *loop);
+
+/* Moves to another loop of libuv, which is ours to close with `owns_uv`. UV_EBUSY: handles or requests are
+ * on the one that it has; nothing has changed then, nor with another code (of uv_async_init). */
+int neap__loop_move(neap_loop *loop, uv_loop_t *uv, bool owns_uv);
 
 /* The memory of the loop stays while there are anchors. */
 static inline void neap__loop_anchor(neap_loop *loop) {

@@ -348,3 +348,158 @@ TEST(closing_on_a_host_with_everything_pending_frees_when_the_host_runs) {
   neap_task_unref(held);
   CHECK(atomic_load(&b.memory.live) == 0);
 }
+
+/* ---- A loop that others use, too ------------------------------------------------------------- */
+
+static void on_wake_timer(uv_timer_t *timer) {
+  neap_task_cancel(timer->data);
+  uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* The timer is due before libuv polls, which would then wait for the other one. */
+TEST(what_a_foreign_callback_wakes_runs_at_once) {
+  bench b;
+  uv_timer_t wake, late;
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  neap__loop_share(loop);
+  neap__loop_share(loop);
+  neap_task *sleep = sleep_for(loop, 100);
+  neap_task *task = start_waiter(loop, (waiter){.target = sleep});
+  uv_timer_init(neap_loop_uv(loop), &wake);
+  uv_timer_init(neap_loop_uv(loop), &late);
+  wake.data = sleep;
+  uv_timer_start(&wake, on_wake_timer, 0, 0);
+  uv_timer_start(&late, on_wake_timer, 100000, 0);
+  CHECK(neap_loop_run(loop, task) == 0);
+  CHECK(uv_is_active((uv_handle_t *)&late));
+  uv_close((uv_handle_t *)&late, NULL);
+  neap_task_unref(sleep);
+  CHECK(end_status(task) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
+TEST(who_runs_a_shared_loop_runs_its_tasks) {
+  bench b;
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  neap_task *sleep = sleep_for(loop, 0.002);
+  CHECK(!uv_loop_alive(neap_loop_uv(loop)));
+  neap__loop_share(loop);
+  CHECK(uv_loop_alive(neap_loop_uv(loop)));
+  CHECK(uv_run(neap_loop_uv(loop), UV_RUN_DEFAULT) == 0);
+  CHECK(end_status(sleep) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
+typedef struct turner {
+  neap_loop *loop;
+  int calls;
+} turner;
+
+static void turn_and_count(void *data) {
+  turner *self = data;
+  self->calls++;
+  neap__loop_turns(self->loop);
+}
+
+TEST(turns_in_a_foreign_run_go_through_the_hook) {
+  bench b;
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  turner turns = {loop, 0};
+  loop->hooks = (neap__hooks){.data = &turns, .turns = turn_and_count};
+  neap__loop_share(loop);
+  neap_task *sleep = sleep_for(loop, 0.001);
+  CHECK(uv_run(neap_loop_uv(loop), UV_RUN_DEFAULT) == 0);
+  CHECK(turns.calls > 0);
+  CHECK(end_status(sleep) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
+/* In its second turn. */
+static neap_step_result run_libuv(neap_task *self, void *frame) {
+  bool *has_paused = frame;
+  if (*has_paused) {
+    uv_run(neap_loop_uv(self->loop), UV_RUN_NOWAIT);
+    return NEAP_STEP_END;
+  }
+  *has_paused = true;
+  neap_task_pause(self);
+  return NEAP_STEP_WAIT;
+}
+
+TEST(a_task_that_runs_libuv_itself_starts_no_turns) {
+  bench b;
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  neap__loop_share(loop);
+  static const neap_body body = {
+      .name = "runs libuv", .frame_size = sizeof(bool), .step = run_libuv};
+  bool has_paused = false;
+  neap_task *task;
+  CHECK(neap_task_start(loop, &body, &has_paused, &task) == 0);
+  CHECK(neap_loop_run(loop, task) == 0);
+  CHECK(end_status(task) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
+TEST(a_loop_that_somebody_stopped_closes) {
+  bench b;
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  uv_stop(neap_loop_uv(loop));
+  bench_close_idle(&b);
+}
+
+static void count_post(void *data) {
+  ++*(int *)data;
+}
+
+TEST(a_loop_moves_with_all_that_waits) {
+  bench b;
+  uv_loop_t uv;
+  int posts = 0;
+  CHECK(uv_loop_init(&uv) == 0);
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  neap_task *sleep = sleep_for(loop, 0.002);
+  neap_loop_hold(loop);
+  CHECK(neap_loop_post(loop, count_post, &posts) == 0);
+  CHECK(neap__loop_move(loop, &uv, true) == 0);
+  CHECK(neap_loop_uv(loop) == &uv && posts == 0);
+  CHECK(uv_loop_alive(&uv));
+  CHECK(uv_run(&uv, UV_RUN_ONCE) != 0 && posts == 1);
+  neap_loop_release(loop);
+  CHECK(neap_loop_run(loop, sleep) == 0);
+  CHECK(end_status(sleep) == NEAP_DONE);
+  bench_close_idle(&b);
+}
+
+TEST(a_loop_with_handles_or_requests_does_not_move) {
+  bench b;
+  uv_loop_t uv;
+  uv_timer_t timer;
+  neap_task *read;
+  CHECK(uv_loop_init(&uv) == 0);
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  uv_timer_init(neap_loop_uv(loop), &timer);
+  CHECK(neap__loop_move(loop, &uv, true) == UV_EBUSY);
+  uv_close((uv_handle_t *)&timer, NULL);
+  CHECK(uv_run(neap_loop_uv(loop), UV_RUN_DEFAULT) == 0);
+  loop->reads_in_pool = true;
+  CHECK(neap_fs_read_file(loop, "/etc/passwd", &read) == 0);
+  CHECK(neap__loop_move(loop, &uv, true) == UV_EBUSY);
+  CHECK(neap_loop_run(loop, read) == 0);
+  CHECK(end_status(read) == NEAP_DONE);
+  CHECK(neap__loop_move(loop, &uv, true) == 0);
+  bench_close_idle(&b);
+}
+
+TEST(a_loop_that_moves_to_a_host_leaves_it_open) {
+  bench b;
+  uv_loop_t uv, other;
+  CHECK(uv_loop_init(&uv) == 0 && uv_loop_init(&other) == 0);
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  CHECK(neap__loop_move(loop, &uv, false) == 0);
+  CHECK(neap__loop_move(loop, &other, true) == UV_EBUSY);
+  neap_task *sleep = sleep_for(loop, 0.001);
+  CHECK(neap_loop_run(loop, sleep) == 0);
+  CHECK(end_status(sleep) == NEAP_DONE);
+  close_both(&b, &uv);
+  CHECK(uv_loop_close(&other) == 0);
+}
