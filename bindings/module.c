@@ -15,6 +15,7 @@
 #include "filter.h"
 #include "fs.h"
 #include "locals.h"
+#include "luv.h"
 #include "net.h"
 #include "operations.h"
 #include "process.h"
@@ -68,6 +69,7 @@ int luaopen_neap_core(lua_State *L) {
   neapL__register_worker(L);                     /* new_job work new_pool close_pool */
   neapL__register_clock(L);                      /* test_clock */
   neapL__register_run(L);                        /* run */
+  neapL__register(L, neapL__luv_functions);      /* join_luv luv_error */
   neapL__register(L, neapL__thread_channel_functions);
   neapL__register(L, neapL__describe_functions);
   neapL__register(L, neapL__fault_functions);

@@ -7,6 +7,7 @@
 #include "coroutine.h"
 #include "describe.h"
 #include "error.h"
+#include "luv.h"
 #include "operations.h"
 #include "report.h"
 #include "watch.h"
@@ -260,6 +261,8 @@ static int run(lua_State *L) {
   if (state->is_running)
     return neapL__misuse(L,
                          "neap.run inside a running loop; start a task with neap.start, or await");
+  if (neapL__luv_runs(L, state))
+    return neapL__misuse(L, "neap.run inside uv.run, which runs tasks, too: use neap.start");
   luaL_checktype(L, lua_istable(L, 1) ? 2 : 1, LUA_TFUNCTION);
   if (lua_istable(L, 1)) {
     int n = lua_gettop(L);
@@ -337,6 +340,8 @@ int neapL__task_wait(lua_State *L) {
   if (state->loop->current) return neapL__misuse(L, "wait inside a task: use await");
   if (state->is_running)
     return neapL__misuse(L, "wait inside a running loop: it would stop it; use on_done, or a task");
+  if (neapL__luv_runs(L, state))
+    return neapL__misuse(L, "wait inside uv.run: it would stop it; use on_done, or a task");
   handle->task->flags |= NEAPL__IS_TOUCHED;
   lua_settop(L, 1);
   if (handle->task->status == NEAP_PENDING) wait_pumping(L, state, seconds);

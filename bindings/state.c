@@ -9,6 +9,7 @@
 #include "error.h"
 #include "faults.h"
 #include "file.h"
+#include "luv.h"
 #include "net.h"
 #include "operations.h"
 #include "process.h"
@@ -186,7 +187,9 @@ static int close_state(lua_State *L) {
   neapL__close_all(L, state);
   neapL__report_all(L, state);
   neapL__close_transfer(state);
+  neapL__close_luv(L, state);
   neap_loop_close(state->loop);
+  neapL__leave_luv(state);
   neapL__close_workers(state);
   state->is_closed = true;
   return 0;

@@ -93,6 +93,7 @@ struct neapL__state {
   neap_task *main;              /* the main task of the run; NULL: none */
   lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
   struct neapL__interruption *interruption; /* in a worker: of its jobs */
+  struct neapL__luv *luv;                   /* on our loop, too; NULL: it is not */
   struct neapL__origin *origin;             /* what workers begin with; NULL: not needed yet */
   const char *path, *cpath;                 /* of the origin: strings that the registry keeps */
   int package_ref;                          /* 0: not needed yet */

@@ -121,10 +121,11 @@ lua_requires() {
   done
 }
 
-# The testing helpers hand bodies to busted, where it runs; JSON is lua-cjson's, where that is installed.
+# The testing helpers hand bodies to busted, where it runs; JSON is lua-cjson's, where that is installed, and
+# neap.luv gives luv.
 lua_requires_siblings_only() {
   lua_requires | grep -vE ':neap(\.[a-z0-9_.]+)?$' |
-    grep -vE '^lua/neap/(testing\.lua:[0-9]+:busted|json\.lua:[0-9]+:cjson)$' || true
+    grep -vE '^lua/neap/(testing\.lua:[0-9]+:busted|json\.lua:[0-9]+:cjson|luv\.lua:[0-9]+:luv)$' || true
 }
 
 # Edges `requirer required` at load time: a require in an indented line, or after `function` in its

@@ -100,6 +100,7 @@ local M = {
 -- Threads, and what stands on libraries of its own: half of the time that loading all of it takes.
 return lazy.names(M, "neap", {
   serve_cores = "neap.cores",
+  luv = "neap.luv",
 }, {
   worker = "neap.worker",
   parallel = "neap.parallel",

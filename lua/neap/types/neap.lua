@@ -338,18 +338,22 @@ function neap.localvar(default) end
 
 -- callbacks ---------------------------------------------------------------------------------------
 
----Calls fn(..., cb), where cb(err, ...) ends the Task. fn may return a canceller.
----@param fn fun(...): (fun(reason: any))?
+---Calls fn(..., cb), where cb(err, ...) ends the Task. fn may return a canceller, or be one of luv's.
+---@param fn fun(...): any
 ---@param ... any for fn
 ---@return neap.Task
 function neap.from_callback(fn, ...) end
 
 ---The async function whose call is neap.from_callback(fn, ...).
----@param fn fun(...): (fun(reason: any))?
----@param opts? { raw: boolean } raw: cb has no error argument
+---@param fn fun(...): any
+---@param opts? { raw: boolean?, luv: boolean? } raw: cb has no error argument; luv: fn is as luv's are
 ---@return fun(...): neap.Task
 ---@nodiscard
 function neap.wrap(fn, opts) end
+
+---The module luv, on one loop with neap from the first call on.
+---@return table uv
+function neap.luv() end
 
 ---report(...) hands its arguments to fn in a later turn, in order, until the current task ends.
 ---@param fn fun(...)
