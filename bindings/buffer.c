@@ -68,9 +68,8 @@ static void account(lua_State *L, size_t size) {
   lua_gc(L, LUA_GCSTEP, kilobytes < INT_MAX ? (int)kilobytes : INT_MAX);
 }
 
-/* Gives the block, with its reference, to an empty Buffer; raises with the reference dropped. */
-static void fill_in(lua_State *L, neapL__state *state, neapL__buffer *self, neap_bytes *bytes,
-                    bool is_writable) {
+void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *self,
+                        neap_bytes *bytes, bool is_writable) {
   self->hold = neap__hold_new(state->loop, bytes, is_writable);
   if (!self->hold) {
     neap_bytes_unref(bytes);
@@ -83,7 +82,7 @@ static void fill_in(lua_State *L, neapL__state *state, neapL__buffer *self, neap
 
 void neapL__push_buffer(lua_State *L, neapL__state *state, neap_bytes *bytes, bool is_writable) {
   neapL__buffer *self = neapL__new_buffer(L, state);
-  fill_in(L, state, self, bytes, is_writable);
+  neapL__fill_buffer(L, state, self, bytes, is_writable);
 }
 
 /* `data` NULL: writable zeros. */
@@ -96,7 +95,7 @@ static int make(lua_State *L, const char *data, size_t size) {
   bool must_fail = neap__memory_must_fail(&state->loop->memory); /* the block is not the loop's */
   if (must_fail || (data ? neap_bytes_copy(data, size, &bytes) : neap_bytes_new(size, &bytes)))
     return neapL__raise_memory(L);
-  fill_in(L, state, self, bytes, !data);
+  neapL__fill_buffer(L, state, self, bytes, !data);
   return 1;
 }
 

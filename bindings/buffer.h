@@ -33,6 +33,10 @@ void neapL__push_buffer(lua_State *L, neapL__state *state, neap_bytes *bytes, bo
 /* Pushes a Buffer that has nothing yet: it is as if it were closed. [-0, +1, m] */
 neapL__buffer *neapL__new_buffer(lua_State *L, const neapL__state *state);
 
+/* Gives the block, with its reference, to such a Buffer; raises with the reference dropped. [-0, +0, m] */
+void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *buffer,
+                        neap_bytes *bytes, bool is_writable);
+
 /* A place in the Buffer of `size` bytes: an integer from 1 to size + 1, or from -size on, counted from the
  * end; absent: 1. As a number from 0 on; raises an argument error. */
 size_t neapL__check_place(lua_State *L, int index, size_t size);

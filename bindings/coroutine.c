@@ -139,6 +139,7 @@ void neapL__push_body_task(lua_State *L, neapL__task *task) {
 static void failed(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__failure *failure = lua_touserdata(L, -1);
   neap_scope *owner = task->routine.owner;
+  if (owner && owner->task && !neapL__is_lua_scope(owner)) owner = NULL; /* C's keeps no failures */
   lua_pushvalue(L, -2);
   lua_setiuservalue(L, -2, NEAPL__FAILURE_TASK);
   failure->owner = owner;
@@ -331,7 +332,7 @@ static void drop(neap__routine *routine) {
   neapL__close_body(state->aux, state, task);
 }
 
-static const neap__task_kind body_kind = {
+const neap__task_kind neapL__body_kind = {
     .name = "task", .has_body = true, .resume = resume, .drop = drop};
 
 /* ---- Starting ------------------------------------------------------------------------------ */
@@ -377,7 +378,7 @@ neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int function, in
   task->in_group = where.in_group;
   task->has_cancelled = task->has_captures = task->is_producer = false;
   neap__list_append(&state->bodies, (neap__list_init(&task->link), &task->link));
-  neap__routine_init(&task->routine, state->loop, &body_kind, where.parent, where.owner);
+  neap__routine_init(&task->routine, state->loop, &neapL__body_kind, where.parent, where.owner);
   neap__loop_unanchor(state->loop); /* the Lua state keeps the loop */
   prepare(L, task, function, first, n);
   return task;

@@ -38,7 +38,7 @@ static void push_target(lua_State *L, neapL__state *state, neapL__task *task) {
   const neap_task *target = task->routine.wait.target;
   lua_State *thread = task->co.thread;
   lua_pushfstring(L, "awaits %s", target->kind->name);
-  if (target->kind->has_body) {
+  if (neapL__is_lua(target)) {
     lua_pop(L, 1);
     lua_pushliteral(L, "awaits ");
     neapL__push_label(L, state, neapL__task_of(neap__task_routine((neap_task *)(uintptr_t)target)));

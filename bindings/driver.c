@@ -24,3 +24,17 @@ void neapL__check_copy(lua_State *L, const char *driver, const char *version) {
              "luaopen_neap_%s_driver into package.preload; or it links the shared libneaplua",
              driver, driver, driver);
 }
+
+neapL__state *neapL__need(lua_State *L) {
+  neapL__state *state = neapL__state_get(L);
+  if (state) return state;
+  luaL_checkstack(L, 4, "neap");
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "neap.core");
+  lua_call(L, 1, 0);
+  state = neapL__state_get(L);
+  if (!state)
+    luaL_error(L, "a native module is linked to another copy of neap than this Lua state uses: it should "
+                  "link the shared libneaplua");
+  return state;
+}

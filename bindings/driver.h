@@ -1,9 +1,9 @@
-/* What every driver asks first. */
+/* What every driver and native module asks first. */
 #ifndef NEAPLUA_DRIVER_H
 #define NEAPLUA_DRIVER_H
 
 #include "compat.h"
-#include "../core/neap.h"
+#include "state.h"
 
 /* Raises unless this is the copy of neap that L uses, and of the version that the driver was built for.
  * [-0, +0, v] */
@@ -13,5 +13,9 @@ void neapL__check_copy(lua_State *L, const char *driver, const char *version);
 static inline void neapL__check_driver(lua_State *L, const char *driver) {
   neapL__check_copy(L, driver, NEAP_VERSION);
 }
+
+/* The state of L, in which neap is required if nobody has yet; raises if it is another copy of neap than this
+ * one. [-0, +0, v] */
+neapL__state *neapL__need(lua_State *L);
 
 #endif

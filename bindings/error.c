@@ -27,7 +27,8 @@ static void set_string(lua_State *L, const char *field, const char *value) {
 
 void neapL__push_core_error(lua_State *L, neapL__state *state, const neap_error *error) {
   const char *message = error->message ? error->message : neap_error_message(error->code);
-  neapL__push_new_error(L, state, neap_error_name(error->code), message);
+  const char *name = error->name ? error->name : neap_error_name(error->code);
+  neapL__push_new_error(L, state, name, message);
   set_string(L, "syscall", error->syscall);
   set_string(L, "path", error->path);
   set_string(L, "dest", error->dest);
@@ -140,25 +141,49 @@ void neapL__push_node_reason(lua_State *L, neapL__state *state, neap__node *node
     lua_pushnil(L);
 }
 
+/* The pull of a stream is pinned; a task of C has no object here. */
+static void push_kept(lua_State *L, neapL__state *state, const neap_task *task) {
+  if (task->host)
+    neapL__slot_push(L, &state->pins, task->host);
+  else
+    lua_pushnil(L);
+}
+
 static void push_node_owner(lua_State *L, neapL__state *state, neap__node *node) {
   if (is_root(state, node))
     lua_pushnil(L);
   else if (node->kind == NEAP__NODE_SCOPE)
     neapL__slot_push(L, &state->pins, neap__node_scope(node)->host);
-  else if (neap__node_task(node)->kind->has_body)
+  else if (neapL__is_lua(neap__node_task(node)))
     neapL__push_body_task(L, neapL__task_of(neap__task_routine(neap__node_task(node))));
   else
-    neapL__slot_push(L, &state->pins, neap__node_task(node)->host); /* the pull of a stream */
+    push_kept(L, state, neap__node_task(node));
 }
 
-/* So that it is forgotten when the node ends; the root's is by the end of the run, a pull's always. */
+/* Whether the end of the node comes by here: C's do not. The root's ends with the run, a pull's always
+ * forgets. */
+static bool is_of_lua(const neapL__state *state, const neap__node *node) {
+  if (is_root(state, node)) return true;
+  if (node->kind == NEAP__NODE_SCOPE)
+    return neapL__is_lua_scope(neap__node_scope((neap__node *)(uintptr_t)node));
+  const neap_task *task = neap__node_task((neap__node *)(uintptr_t)node);
+  return neapL__is_lua(task) || (!task->kind->has_body && task->host);
+}
+
+/* So that it is forgotten when the node ends. */
 static void mark_has_cancelled(const neapL__state *state, neap__node *node) {
   if (is_root(state, node)) return;
-  if (node->kind == NEAP__NODE_TASK && !neap__node_task(node)->kind->has_body) return;
   if (node->kind == NEAP__NODE_SCOPE)
     ((neapL__scope *)neap__node_scope(node))->has_cancelled = true;
-  else
+  else if (neapL__is_lua(neap__node_task(node)))
     neapL__task_of(neap__task_routine(neap__node_task(node)))->has_cancelled = true;
+}
+
+static void keep_cancelled(lua_State *L, neapL__state *state, neap__node *node) {
+  if (!is_of_lua(state, node)) return;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, -3, node);
+  mark_has_cancelled(state, node);
 }
 
 void neapL__push_cancelled(lua_State *L, neapL__state *state, neap__node *node) {
@@ -174,9 +199,7 @@ void neapL__push_cancelled(lua_State *L, neapL__state *state, neap__node *node) 
   neapL__push_node_reason(L, state, node);
   lua_setfield(L, -2, "reason");
   neapL__set_meta(L, -1, &state->cancelled_meta);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, -3, node);
-  mark_has_cancelled(state, node);
+  keep_cancelled(L, state, node);
   lua_remove(L, -2);
 }
 

@@ -37,7 +37,7 @@
 
 int luaopen_neap_core(lua_State *L) {
   luaL_checkversion(L);
-  neapL__state_open(L);
+  neapL__state_open(L, NULL);
   lua_newtable(L);
   neapL__register(L, neapL__coroutine_functions); /* async start background */
   neapL__register(L, neapL__await_functions);     /* await checkpoint is_cancelling pcall xpcall */

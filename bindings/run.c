@@ -187,7 +187,7 @@ static int run_protected(lua_State *L) {
 }
 
 static void begin(lua_State *L, neapL__state *state, const run_options *options) {
-  neap_loop_set_clock(state->loop, options->clock);
+  neap_loop_set_clock(state->loop, options->clock ? options->clock : state->clock);
   state->runner = L;
   state->is_running = true;
   state->is_debugging = options->is_debugging;
@@ -202,7 +202,7 @@ static void finish(lua_State *L, neapL__state *state) {
   neap__loop_calm_down(state->loop);
   neapL__report_all(L, state);
   neapL__watch_report(L, state);
-  neap_loop_set_clock(state->loop, NULL);
+  neap_loop_set_clock(state->loop, state->clock);
   state->runner = state->aux;
   state->is_running = state->is_debugging = false;
 }
@@ -258,7 +258,7 @@ static int run(lua_State *L) {
   run_options options = {NULL, default_grace, neapL__debug_default()};
   neapL__check_open(L, state);
   neapL__check_loop(L, state, "run");
-  if (state->is_running)
+  if (state->is_running || state->loop->is_turning)
     return neapL__misuse(L,
                          "neap.run inside a running loop; start a task with neap.start, or await");
   if (neapL__luv_runs(L, state))
@@ -289,6 +289,7 @@ static int run(lua_State *L) {
 struct wait_call {
   neapL__state *state;
   neap_task *task, *alarm;
+  bool can_go_on;
 };
 typedef struct wait_call wait_call;
 
@@ -299,35 +300,63 @@ static bool has_ended_or_rung(const neapL__state *state, const neap_task *task) 
 
 static int wait_protected(lua_State *L) {
   wait_call *call = lua_touserdata(L, 1);
-  bool can_go_on = pump(call->state, call->task, has_ended_or_rung);
-  if (!can_go_on) {
-    push_deadlock(L, call->state);
-    return lua_error(L);
-  }
-  if (call->task->status != NEAP_PENDING) return 0;
-  neapL__push_new_error(L, call->state, "ETIMEDOUT", "the time limit has passed");
-  return lua_error(L);
+  call->can_go_on = pump(call->state, call->task, has_ended_or_rung);
+  if (!call->can_go_on && lua_toboolean(L, 2)) push_deadlock(L, call->state);
+  return call->can_go_on ? 0 : lua_gettop(L) - 2;
 }
 
-static int wait_pumping(lua_State *L, neapL__state *state, double seconds) {
-  wait_call call = {state, ((neapL__handle *)lua_touserdata(L, 1))->task, NULL};
-  if (seconds < HUGE_VAL && neap_sleep(state->loop, seconds, &call.alarm))
-    return neapL__raise_memory(L);
-  state->wait_call = &call;
+/* Pumps; the status of Lua, with the error on top, or EDEADLOCK if `explains` and it is one. */
+static int pump_for(lua_State *L, wait_call *call, bool explains) {
+  neapL__state *state = call->state;
+  state->wait_call = call;
   state->is_running = true;
   state->runner = L;
   lua_pushcfunction(L, wait_protected);
-  lua_pushlightuserdata(L, &call);
-  int status = lua_pcall(L, 1, 0, 0);
+  lua_pushlightuserdata(L, call);
+  lua_pushboolean(L, explains);
+  int status = lua_pcall(L, 2, LUA_MULTRET, 0);
   state->loop->is_turning = false;
   state->runner = state->aux;
   state->is_running = false;
   state->wait_call = NULL;
-  if (call.alarm) {
-    neap_task_cancel(call.alarm);
-    neap_task_unref(call.alarm);
+  return status;
+}
+
+static int begin_wait(wait_call *call, double seconds) {
+  return seconds < HUGE_VAL ? neap_sleep(call->state->loop, seconds, &call->alarm) : 0;
+}
+
+static void end_wait(wait_call *call) {
+  if (!call->alarm) return;
+  neap_task_cancel(call->alarm);
+  neap_task_unref(call->alarm);
+}
+
+static int wait_pumping(lua_State *L, neapL__state *state, double seconds) {
+  wait_call call = {state, ((neapL__handle *)lua_touserdata(L, 1))->task, NULL, false};
+  if (begin_wait(&call, seconds)) return neapL__raise_memory(L);
+  int status = pump_for(L, &call, true);
+  end_wait(&call);
+  if (status != LUA_OK || !call.can_go_on) return lua_error(L);
+  if (call.task->status != NEAP_PENDING) return 0;
+  neapL__push_new_error(L, state, "ETIMEDOUT", "the time limit has passed");
+  return lua_error(L);
+}
+
+int neapL__wait_for(lua_State *L, neapL__state *state, neap_task *task, double seconds) {
+  wait_call call = {state, neap_task_ref(task), NULL, false};
+  int top = lua_gettop(L);
+  int code = begin_wait(&call, seconds);
+  if (!code && pump_for(L, &call, false) != LUA_OK) {
+    neapL__recover(L, state);
+    code = UV_ENOMEM;
   }
-  return status == LUA_OK ? 0 : lua_error(L);
+  end_wait(&call);
+  if (!code && !call.can_go_on) code = NEAP_EDEADLOCK;
+  if (!code && task->status == NEAP_PENDING) code = UV_ETIMEDOUT;
+  lua_settop(L, top);
+  neap_task_unref(task);
+  return code;
 }
 
 /* task:wait(seconds?) -> its outcome, as from await; only outside a loop */
@@ -338,7 +367,7 @@ int neapL__task_wait(lua_State *L) {
   neapL__check_open(L, state);
   neapL__check_loop(L, state, "wait");
   if (state->loop->current) return neapL__misuse(L, "wait inside a task: use await");
-  if (state->is_running)
+  if (state->is_running || state->loop->is_turning)
     return neapL__misuse(L, "wait inside a running loop: it would stop it; use on_done, or a task");
   if (neapL__luv_runs(L, state))
     return neapL__misuse(L, "wait inside uv.run: it would stop it; use on_done, or a task");
@@ -361,14 +390,15 @@ static int run_turns(lua_State *L) {
   return 0;
 }
 
-/* An error that is none of a task's (no memory) ends what runs, as in `abandon`; nobody is there to raise
- * it to. */
 void neapL__run_turns(void *data) {
   neapL__state *state = data;
   lua_State *L = state->aux;
   lua_pushcfunction(L, run_turns);
   lua_pushlightuserdata(L, state);
-  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) neapL__recover(L, state);
+}
+
+void neapL__recover(lua_State *L, neapL__state *state) {
   state->loop->is_turning = false;
   state->loop->current = NULL;
   state->nesting = 0;

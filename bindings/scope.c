@@ -146,6 +146,7 @@ void neapL__group_failed(lua_State *L, neapL__state *state, neap_scope *scope,
 }
 
 bool neapL__scope_timed_out(const neap_scope *scope) {
+  if (!neapL__is_lua_scope(scope)) return scope->timed_out;
   const neapL__scope *self = (const neapL__scope *)scope;
   return scope->timed_out || self->timed_out || (self->token && self->token->timed_out);
 }

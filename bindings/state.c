@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include "buffer.h"
+#include "call.h"
 #include "channel.h"
 #include "conn.h"
 #include "coroutine.h"
@@ -179,19 +180,23 @@ static void on_released(void *data, uint32_t host) {
 }
 
 /* The Lua state closes: bodies end first, the youngest first, then the core. */
-static int close_state(lua_State *L) {
-  neapL__state *state = lua_touserdata(L, 1);
-  if (state->is_closing || !state->loop) return 0;
+void neapL__state_close(lua_State *L, neapL__state *state) {
+  if (state->is_closing || !state->loop) return;
   state->is_closing = true;
   neapL__end_faults(L); /* or the allocator would be gone before the last block */
   neapL__close_all(L, state);
   neapL__report_all(L, state);
   neapL__close_transfer(state);
   neapL__close_luv(L, state);
+  neapL__close_calls(state);
   neap_loop_close(state->loop);
   neapL__leave_luv(state);
   neapL__close_workers(state);
   state->is_closed = true;
+}
+
+static int close_state(lua_State *L) {
+  neapL__state_close(L, lua_touserdata(L, 1));
   return 0;
 }
 
@@ -229,7 +234,7 @@ static void open_tables(lua_State *L, neapL__state *state) {
   state->spares_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-neapL__state *neapL__state_open(lua_State *L) {
+neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) {
   neapL__state *state = neapL__state_get(L);
   if (state) return state;
   state = lua_newuserdatauv(L, sizeof *state, 0);
@@ -238,6 +243,7 @@ neapL__state *neapL__state_open(lua_State *L) {
   neap__list_init(&state->reports);
   neap__list_init(&state->bodies);
   neap__list_init(&state->parked);
+  neap__list_init(&state->calls);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, close_state);
   lua_setfield(L, -2, "__gc");
@@ -268,8 +274,9 @@ neapL__state *neapL__state_open(lua_State *L) {
   neapL__open_transfer(L, state);
   neapL__open_workers(L, state);
   neapL__open_counters(L, state);
-  int code = neap_loop_new(NULL, &state->loop);
+  int code = neap_loop_new(options, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
+  state->clock = options ? options->clock : NULL;
   state->loop->hooks = (neap__hooks){.data = state,
                                      .settled = on_settled,
                                      .release = on_released,

@@ -84,12 +84,14 @@ struct neapL__state {
 
   neap__list bodies;            /* tasks with a Lua body that have not ended */
   neap__list parked;            /* producers that nobody pulls */
+  neap__list calls;             /* tasks of C for functions of Lua (call.h) */
   neap__list lost;              /* failures without an owner, in the order of their loss */
   neap__list reports;           /* failures to report in the next turn */
   neap__runnable reporter;      /* reports them */
   neapL__task *start_request;   /* a child that its starter yielded for */
   const neapL__task *streak_of; /* who awaits without waiting, and how often in a row */
   struct wait_call *wait_call;  /* task:wait, while it pumps */
+  neap_clock *clock;            /* the host's; NULL: the monotonic clock */
   neap_task *main;              /* the main task of the run; NULL: none */
   lua_State *volatile resumed;  /* in a worker: the innermost thread that runs, for a signal */
   struct neapL__interruption *interruption; /* in a worker: of its jobs */
@@ -121,8 +123,12 @@ static inline neapL__state *neapL__state_here(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* Makes the state and its loop, once for each Lua state. [-0, +0, m] */
-neapL__state *neapL__state_open(lua_State *L);
+/* Makes the state and its loop, once for each Lua state; `options` (NULL: none) count the first time.
+ * [-0, +0, m] */
+neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options);
+
+/* Ends all that is under way, and the loop; idempotent. */
+void neapL__state_close(lua_State *L, neapL__state *state);
 
 /* Raises EMISUSE when the Lua state ends: nothing can be started or awaited any more. */
 void neapL__check_open(lua_State *L, neapL__state *state);

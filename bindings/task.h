@@ -53,9 +53,23 @@ static inline neapL__task *neapL__task_of(neap__routine *routine) {
   return routine ? NEAP__CONTAINER(routine, neapL__task, routine) : NULL;
 }
 
+extern const neap__task_kind neapL__body_kind;
+
+/* Whether a task has a Lua body; others are written in C. */
+static inline bool neapL__is_lua(const neap_task *task) {
+  return task->kind == &neapL__body_kind;
+}
+
+/* Whether a scope was opened by Lua, and so begins a neapL__scope; others are the root's, and those of C
+ * steps. */
+static inline bool neapL__is_lua_scope(const neap_scope *scope) {
+  return scope->task && neapL__is_lua(&scope->task->task);
+}
+
 /* The Lua task that runs now, or NULL. */
 static inline neapL__task *neapL__current(const neapL__state *state) {
-  return state->is_closed ? NULL : neapL__task_of(state->loop->current);
+  neap__routine *routine = state->is_closed ? NULL : state->loop->current;
+  return routine && neapL__is_lua(&routine->task) ? neapL__task_of(routine) : NULL;
 }
 
 /* Whether what is started now is cancelled at once (C4). */

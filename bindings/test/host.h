@@ -40,7 +40,7 @@ static void *allocate(void *data, void *block, size_t old, size_t size) {
 }
 
 /* Opens the libraries and neap; protected, for all of it may run out of memory. */
-static int open_neap(lua_State *L) {
+static inline int open_neap(lua_State *L) {
   luaL_openlibs(L);
   luaL_requiref(L, "neap.core", luaopen_neap_core, 0);
   lua_getglobal(L, "package");

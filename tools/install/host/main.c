@@ -1,12 +1,11 @@
 /* A host without a Lua path, for tools/install/check.sh: host SCRIPT [ARGS] */
-#include <neap/neap.h>
+#include <neap/neaplua.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
 #include <stdio.h>
 
-void neapL__preload(lua_State *L);
 int luaopen_neap_sqlite_driver(lua_State *L);
 
 static void set_path(lua_State *L, const char *field, const char *path) {
@@ -21,12 +20,9 @@ static int open_neap(lua_State *L) {
   set_path(L, "path", "");
 #ifdef HAS_DRIVER
   set_path(L, "cpath", "");
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, luaopen_neap_sqlite_driver);
-  lua_setfield(L, -2, "neap.sqlite_driver");
+  neapL_preload(L, "neap.sqlite_driver", luaopen_neap_sqlite_driver);
 #endif
-  neapL__preload(L);
-  return 0;
+  return neapL_open(L, NULL) ? lua_error(L) : 0;
 }
 
 int main(int argc, char **argv) {

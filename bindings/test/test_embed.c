@@ -1,0 +1,411 @@
+// tsan: threads with a Lua state each, and threads that wake a loop
+#include "embed.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+
+/* ---- Opening -------------------------------------------------------------------------------- */
+
+TEST(it_opens_once) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(neapL_open(e.L, NULL) == NEAP_EMISUSE);
+  CHECK(lua_isstring(e.L, -1));
+  lua_pop(e.L, 1);
+  CHECK(neapL_loop(e.L) != NULL);
+  CHECK(embed_run(&e, PRELUDE "assert(neap.run(function() await(neap.sleep(0)) return 7 end) == 7)"));
+  embed_close(&e);
+}
+
+TEST(it_opens_without_options) {
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  CHECK(neapL_open(L, NULL) == 0);
+  CHECK(lua_istable(L, -1));
+  lua_close(L);
+}
+
+TEST(without_the_package_library_it_says_so) {
+  lua_State *L = luaL_newstate();
+  CHECK(neapL_open(L, NULL) == NEAP_ESCRIPT);
+  CHECK(lua_isstring(L, -1));
+  lua_close(L);
+}
+
+static bool open_with_failure(unsigned long n) {
+  heap memory = {0};
+  lua_State *L = lua_newstate(allocate, &memory);
+  luaL_openlibs(L);
+  memory.fail_at = n;
+  int code = neapL_open(L, NULL);
+  bool has_fired = memory.fired;
+  memory.fail_at = 0;
+  CHECK(code == 0 || has_fired);
+  lua_close(L);
+  CHECK(memory.bytes == 0);
+  return has_fired;
+}
+
+#ifdef __SANITIZE_THREAD__
+enum { STRIDE = 101 };
+#else
+enum { STRIDE = 7 };
+#endif
+
+TEST(each_allocation_of_opening_fails) {
+  unsigned long n = 1;
+  while (n < 100000 && open_with_failure(n)) n += STRIDE;
+  CHECK(n > 100 && n < 100000);
+}
+
+TEST(errors_and_warnings_go_to_the_host) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(embed_run(&e, PRELUDE "pcall(neap.run, function()\n"
+                              "  neap.background(error, neap.error('ENOENT', 'lost')) end)\n"
+                              "neap.run(function() neap.from_callback(function(cb) cb() cb() end) end)"));
+  CHECK(e.errors == 1 && e.warnings == 1);
+  CHECK(strcmp(e.last_error, "ENOENT|lost|traceback") == 0);
+  embed_close(&e);
+}
+
+/* ---- A main loop of the host's --------------------------------------------------------------- */
+
+typedef struct frame_clock {
+  neap_clock clock;
+  double time;
+} frame_clock;
+
+static double frame_time(neap_clock *clock) {
+  return ((frame_clock *)clock)->time;
+}
+
+TEST(scripts_run_in_the_frames_of_a_game) {
+  frame_clock clock = {{frame_time, NULL}, 10};
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  neapL_options options = {.clock = &clock.clock};
+  CHECK(neapL_open(L, &options) == 0);
+  CHECK(luaL_dostring(L, PRELUDE "log = ''\n"
+                                 "neap.start(function()\n"
+                                 "  for i = 1, 3 do await(neap.sleep(1)) log = log .. i end\n"
+                                 "end)") == LUA_OK);
+  CHECK(neapL_due(L) == 1);
+  for (int frame = 1; frame <= 14; frame++) {
+    clock.time += 0.25;
+    CHECK(neapL_poll(L, 0) == (frame < 12 ? NEAP_PROGRESS : NEAP_IDLE));
+  }
+  CHECK(neapL_due(L) == HUGE_VAL);
+  CHECK(luaL_dostring(L, "assert(log == '123', log)") == LUA_OK);
+  lua_close(L);
+}
+
+TEST(a_task_that_is_ready_is_due_now) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(embed_run(&e, PRELUDE "neap.start(function() await(neap.yield()) done = true end)"));
+  CHECK(neapL_due(e.L) == 0);
+  neapL_poll(e.L, 0);
+  CHECK(embed_run(&e, "assert(done)"));
+  CHECK(neapL_due(e.L) == HUGE_VAL);
+  embed_close(&e);
+}
+
+static atomic_int wakes;
+
+static void on_wake(void *data) {
+  atomic_fetch_add((atomic_int *)data, 1);
+}
+
+static void on_post(void *data) {
+  ++*(int *)data;
+}
+
+typedef struct poster {
+  neap_inbox *inbox;
+  int *count;
+} poster;
+
+static void post_once(void *data) {
+  poster *self = data;
+  neap_inbox_post(self->inbox, on_post, self->count);
+}
+
+/* The descriptor is all that it waits on. */
+TEST(a_post_wakes_the_host_by_descriptor_and_callback) {
+  embedding e;
+  if (!embed(&e)) return;
+  int count = 0;
+  uv_thread_t thread;
+  atomic_store(&wakes, 0);
+  neap_loop *loop = neapL_loop(e.L);
+  neap_loop_set_wake(loop, on_wake, &wakes);
+  neapL_poll(e.L, 0);
+  poster self = {neap_loop_inbox(loop), &count};
+  CHECK(uv_thread_create(&thread, post_once, &self) == 0);
+  struct pollfd descriptor = {.fd = neapL_fd(e.L), .events = POLLIN};
+  CHECK(poll(&descriptor, 1, 10000) == 1);
+  uv_thread_join(&thread);
+  CHECK(count == 0 && atomic_load(&wakes) == 1);
+  neapL_poll(e.L, 0);
+  CHECK(count == 1);
+  neap_loop_set_wake(loop, NULL, NULL);
+  embed_close(&e);
+}
+
+/* Nothing is pending, and it waits all the same. */
+TEST(a_poll_waits_for_a_post) {
+  embedding e;
+  if (!embed(&e)) return;
+  int count = 0;
+  uv_thread_t thread;
+  poster self = {neap_loop_inbox(neapL_loop(e.L)), &count};
+  CHECK(uv_thread_create(&thread, post_once, &self) == 0);
+  neapL_poll(e.L, 10);
+  uv_thread_join(&thread);
+  CHECK(count == 1);
+  embed_close(&e);
+}
+
+static int probe(lua_State *L) {
+  neap_task *task = NULL;
+  CHECK(neapL_poll(L, 1) == NEAP_IDLE);
+  CHECK(neap_sleep(neapL_loop(L), 1, &task) == 0);
+  CHECK(neapL_wait(L, task, 1) == NEAP_EMISUSE);
+  neap_task_unref(task);
+  lua_pushboolean(L, 1);
+  lua_setglobal(L, "probed");
+  return 0;
+}
+
+TEST(the_loop_is_not_run_from_within) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "probe", probe);
+  CHECK(embed_run(&e, PRELUDE "neap.start(function() await(neap.yield()) probe() end)"));
+  neapL_poll(e.L, 0);
+  CHECK(embed_run(&e, "assert(probed) probed = nil require('neap').run(probe) assert(probed)"));
+  CHECK(embed_run(&e, PRELUDE "local ok, err\n"
+                              "neap.start(function() await(neap.yield())\n"
+                              "  ok, err = pcall(neap.run, function() end) end)\n"
+                              "function result() assert(not ok and err.code == 'EMISUSE') end"));
+  neapL_poll(e.L, 0);
+  CHECK(embed_run(&e, "result()"));
+  embed_close(&e);
+}
+
+/* ---- The host's libuv loop ------------------------------------------------------------------- */
+
+static const char sleeper[] = PRELUDE "neap.start(function()\n"
+                                      "  for i = 1, 3 do await(neap.sleep(0.001)) end\n"
+                                      "  local text = await(neap.fs.read_file('/etc/passwd'))\n"
+                                      "  done = #text > 0\n"
+                                      "end)";
+
+TEST(tasks_run_while_the_host_runs_its_loop) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, &uv)) return;
+  CHECK(embed_run(&e, sleeper));
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(embed_run(&e, "assert(done)"));
+  lua_close(e.L);
+  CHECK(e.core > 0); /* until libuv has closed its handles */
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(e.lua.bytes == 0 && e.core == 0);
+}
+
+TEST(two_states_share_a_loop) {
+  uv_loop_t uv;
+  embedding a, b;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&a, &uv) || !embed_on(&b, &uv)) return;
+  CHECK(embed_run(&a, sleeper) && embed_run(&b, sleeper));
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(embed_run(&a, "assert(done)") && embed_run(&b, "assert(done)"));
+  CHECK(embed_run(&b, sleeper));
+  lua_close(a.L);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(embed_run(&b, "assert(done)"));
+  lua_close(b.L);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(a.lua.bytes == 0 && a.core == 0 && b.lua.bytes == 0 && b.core == 0);
+}
+
+TEST(a_script_may_run_the_loop_of_the_host) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, &uv)) return;
+  CHECK(embed_run(&e, PRELUDE "assert(neap.run(function() await(neap.sleep(0.001)) return 3 end) == 3)"));
+  lua_close(e.L);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+}
+
+/* The loop is closed first: neap has to be before that. */
+TEST(neap_closes_before_the_loop_and_lua_after_it) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, &uv)) return;
+  CHECK(embed_run(&e, sleeper));
+  CHECK(uv_loop_close(&uv) == UV_EBUSY);
+  neapL_close(e.L);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(embed_run(&e, "assert(not done)"));
+  embed_close(&e);
+}
+
+TEST(a_loop_that_is_never_run_closes) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, &uv)) return;
+  CHECK(embed_run(&e, sleeper));
+  embedding own;
+  if (!embed(&own)) return;
+  CHECK(embed_run(&own, sleeper));
+  embed_close(&own);
+  lua_close(e.L);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(e.lua.bytes == 0 && e.core == 0);
+}
+
+/* ---- Memory fails in a turn ------------------------------------------------------------------- */
+
+static const char busy[] = PRELUDE
+    "neap.start(function()\n"
+    "  local list = {}\n"
+    "  for i = 1, 5 do list[i] = neap.start(function() await(neap.sleep(0)) return i, {} end) end\n"
+    "  await(neap.all(list))\n"
+    "  error('the end')\n"
+    "end)";
+
+static bool turn_with_failure(unsigned long n, bool is_own) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, is_own ? NULL : &uv) || !CHECK(embed_run(&e, busy))) return false;
+  e.lua.fail_at = n;
+  if (is_own)
+    while (neapL_poll(e.L, 0.01) == NEAP_PROGRESS) continue;
+  else
+    uv_run(&uv, UV_RUN_DEFAULT);
+  bool has_fired = e.lua.fired;
+  e.lua.fail_at = 0;
+  lua_close(e.L);
+  uv_run(&uv, UV_RUN_DEFAULT);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(e.lua.bytes == 0 && e.core == 0);
+  return has_fired;
+}
+
+TEST(each_allocation_of_a_turn_fails) {
+  for (int is_own = 0; is_own < 2; is_own++) {
+    unsigned long n = 1;
+    while (n < 2000 && turn_with_failure(n, is_own)) n++;
+    CHECK(n > 10 && n < 2000);
+  }
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------- */
+
+typedef struct host_thread {
+  uv_thread_t thread;
+  bool holds;
+} host_thread;
+
+static void run_host(void *data) {
+  host_thread *self = data;
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  self->holds = neapL_open(L, NULL) == 0 && luaL_dostring(L, sleeper) == LUA_OK;
+  while (neapL_poll(L, 0.1) == NEAP_PROGRESS) continue;
+  self->holds = self->holds && luaL_dostring(L, "assert(done)") == LUA_OK;
+  lua_close(L);
+}
+
+TEST(states_on_threads_never_meet) {
+  host_thread threads[4] = {0};
+  for (int i = 0; i < 4; i++) CHECK(uv_thread_create(&threads[i].thread, run_host, &threads[i]) == 0);
+  for (int i = 0; i < 4; i++) uv_thread_join(&threads[i].thread);
+  for (int i = 0; i < 4; i++) CHECK(threads[i].holds);
+}
+
+/* ---- Tasks of C in Lua ------------------------------------------------------------------------ */
+
+/* sleep(seconds) -> Task, of the core's */
+static int native_sleep(lua_State *L) {
+  neap_task *task;
+  if (neap_sleep(neapL_loop(L), luaL_checknumber(L, 1), &task)) return luaL_error(L, "no memory");
+  neapL_push_task(L, task);
+  return 1;
+}
+
+static int push_pair(lua_State *L, neap_task *task) {
+  lua_pushinteger(L, (lua_Integer)neap_task_status(task));
+  lua_newtable(L);
+  return 2;
+}
+
+/* sleep_with() -> Task of a status and a table */
+static int native_sleep_with(lua_State *L) {
+  neap_task *task;
+  if (neap_sleep(neapL_loop(L), 0, &task)) return luaL_error(L, "no memory");
+  neapL_push_task_with(L, task, push_pair);
+  return 1;
+}
+
+static neap_step_result step_fail(neap_task *self, void *frame) {
+  neap_task *task;
+  (void)frame;
+  if (neap_task_place(self) == 0)
+    return neap_await(self, neap_sleep(neap_task_loop(self), 0.001, &task), &task, 1);
+  neap_values_add_integer(neap_task_results(self), 5);
+  neap_task_fail(self, &(neap_error){.code = UV_EIO, .path = "/somewhere"});
+  return NEAP_STEP_END;
+}
+
+static const neap_body fail_body = {.name = "fail", .step = step_fail};
+
+static int native_step(lua_State *L) {
+  neap_task *task;
+  if (neap_task_start(neapL_loop(L), &fail_body, NULL, &task)) return luaL_error(L, "no memory");
+  neapL_push_task(L, task);
+  return 1;
+}
+
+static int is_task(lua_State *L) {
+  lua_pushboolean(L, neapL_to_task(L, 1) != NULL);
+  return 1;
+}
+
+TEST(scripts_await_tasks_of_c) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "sleep", native_sleep);
+  lua_register(e.L, "sleep_with", native_sleep_with);
+  lua_register(e.L, "step", native_step);
+  lua_register(e.L, "is_task", is_task);
+  CHECK(embed_run(&e, PRELUDE "neap.run(function()\n"
+                              "  assert(select('#', await(sleep(0.001))) == 0)\n"
+                              "  local status, t = await(sleep_with())\n"
+                              "  assert(status == 1 and type(t) == 'table')\n"
+                              "  local task = step()\n"
+                              "  local ok, err = pcall(await, task)\n"
+                              "  assert(not ok and err.code == 'EIO' and err.path == '/somewhere')\n"
+                              "  assert(is_task(task) and not is_task({}) and is_task(neap.start(print)))\n"
+                              "  local ok, why = neap.try_for(0.001, function() await(sleep(1)) end)\n"
+                              "  assert(not ok and why == 'timeout')\n"
+                              "  local s = step() s:cancel()\n"
+                              "  assert(select(2, pcall(await, s)).code == 'ECANCELLED')\n"
+                              "end)"));
+  CHECK(embed_run(&e, "kept = sleep(10) step()"));
+  embed_close(&e);
+}

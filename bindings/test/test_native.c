@@ -1,0 +1,391 @@
+// tsan: native functions that are completed by threads, and run on them
+#include "embed.h"
+
+#include <stdatomic.h>
+
+/* ---- Functions under test -------------------------------------------------------------------- */
+
+/* add(a, b) -> a + b, on the spot */
+static int start_add(neap_completion *call, void *frame, const neap_values *arguments) {
+  (void)frame;
+  int64_t sum = neap_value_integer(neap_values_at(arguments, 0)) +
+                neap_value_integer(neap_values_at(arguments, 1));
+  neap_values_add_integer(neap_completion_values(call), sum);
+  return neap_completion_end(call, NULL);
+}
+
+static void copy_value(neap_values *to, const neap_value *value);
+
+static void copy_items(neap_values *to, const neap_value *value, bool is_map) {
+  for (size_t i = 0; i < neap_value_count(value); i++) {
+    if (is_map) copy_value(to, neap_value_key(value, i));
+    copy_value(to, neap_value_item(value, i));
+  }
+  neap_values_close(to);
+}
+
+static void copy_value(neap_values *to, const neap_value *value) {
+  size_t size;
+  const char *bytes;
+  switch (neap_value_kind_of(value)) {
+  case NEAP_VALUE_BOOLEAN: neap_values_add_boolean(to, neap_value_boolean(value)); break;
+  case NEAP_VALUE_INTEGER: neap_values_add_integer(to, neap_value_integer(value)); break;
+  case NEAP_VALUE_NUMBER: neap_values_add_number(to, neap_value_number(value)); break;
+  case NEAP_VALUE_BYTES:
+    bytes = neap_value_bytes(value, &size);
+    neap_values_add_bytes(to, bytes, size);
+    break;
+  case NEAP_VALUE_BUFFER: neap_values_add_buffer(to, neap_value_buffer(value)); break;
+  case NEAP_VALUE_POINTER: neap_values_add_pointer(to, neap_value_pointer(value)); break;
+  case NEAP_VALUE_CALLBACK: neap_values_add_callback(to, neap_value_callback(value)); break;
+  case NEAP_VALUE_ARRAY:
+    neap_values_open_array(to);
+    copy_items(to, value, false);
+    break;
+  case NEAP_VALUE_MAP:
+    neap_values_open_map(to);
+    copy_items(to, value, true);
+    break;
+  default: neap_values_add_nil(to); break;
+  }
+}
+
+/* echo(...) -> ... */
+static int start_echo(neap_completion *call, void *frame, const neap_values *arguments) {
+  (void)frame;
+  for (size_t i = 0; i < neap_values_count(arguments); i++)
+    copy_value(neap_completion_values(call), neap_values_at(arguments, i));
+  return neap_completion_end(call, NULL);
+}
+
+/* fail(how) */
+static int start_fail(neap_completion *call, void *frame, const neap_values *arguments) {
+  (void)frame;
+  switch (neap_value_integer(neap_values_at(arguments, 0))) {
+  case 1: return UV_ENOENT;
+  case 2:
+    return neap_completion_end(
+        call, &(neap_error){.code = -9000, .name = "EMYLIB", .message = "it is broken"});
+  case 3: return 0; /* neither kept nor completed */
+  default:
+    neap_completion_end(call, NULL);
+    return neap_completion_end(call, NULL); /* twice: refused */
+  }
+}
+
+/* ---- Completed by a thread -------------------------------------------------------------------- */
+
+typedef struct slow {
+  neap_completion *call;
+  uv_thread_t thread;
+  int *released;
+} slow;
+
+static atomic_int releases;
+
+static void complete_slowly(void *data) {
+  neap_completion *call = data;
+  neap_values_add_string(neap_completion_values(call), "from a thread");
+  neap_completion_post(call, NULL);
+  neap_completion_unref(call);
+}
+
+/* later() -> "from a thread" */
+static int start_later(neap_completion *call, void *frame, const neap_values *arguments) {
+  slow *self = frame;
+  (void)arguments;
+  return uv_thread_create(&self->thread, complete_slowly, neap_completion_ref(call));
+}
+
+static void release_later(void *frame) {
+  slow *self = frame;
+  atomic_fetch_add(&releases, 1);
+  uv_thread_join(&self->thread);
+}
+
+/* ---- Never, until it is cancelled -------------------------------------------------------------- */
+
+static int cancels;
+
+static int start_never(neap_completion *call, void *frame, const neap_values *arguments) {
+  (void)arguments;
+  *(neap_completion **)frame = neap_completion_ref(call);
+  return 0;
+}
+
+static void cancel_never(neap_completion *call, void *frame) {
+  (void)call;
+  cancels++;
+  neap_completion *kept = *(neap_completion **)frame;
+  *(neap_completion **)frame = NULL;
+  CHECK(neap_completion_is_cancelled(kept));
+  CHECK(neap_completion_values(kept) == NULL);
+  CHECK(neap_completion_end(kept, NULL) == UV_ECANCELED);
+  neap_completion_unref(kept);
+}
+
+static void release_never(void *frame) {
+  (void)frame;
+  atomic_fetch_add(&releases, 1);
+}
+
+/* ---- On a thread of the pool -------------------------------------------------------------------- */
+
+static int run_sum(neap_work *work, void *frame, const neap_values *arguments, neap_values *results) {
+  const neap_value *list = neap_values_at(arguments, 0);
+  int64_t sum = 0;
+  (void)frame;
+  for (size_t i = 0; i < neap_value_count(list); i++)
+    sum += neap_value_integer(neap_value_item(list, i));
+  if (sum < 0) {
+    neap_work_fail(work, &(neap_error){.code = UV_EINVAL, .message = "a negative sum"});
+    return UV_EINVAL;
+  }
+  neap_values_add_integer(results, sum);
+  return 0;
+}
+
+/* progress(n, report) -> n: calls report(i, n) on its thread */
+static int run_progress(neap_work *work, void *frame, const neap_values *arguments,
+                        neap_values *results) {
+  int64_t n = neap_value_integer(neap_values_at(arguments, 0));
+  neap_callback *report = neap_value_callback(neap_values_at(arguments, 1));
+  (void)work, (void)frame;
+  for (int64_t i = 1; i <= n; i++) {
+    neap_values *values;
+    if (neap_values_new(&values)) return UV_ENOMEM;
+    neap_values_add_integer(values, i);
+    neap_values_add_integer(values, n);
+    int code = neap_callback_call(report, values);
+    if (code) return code;
+  }
+  neap_values_add_integer(results, n);
+  return 0;
+}
+
+/* ---- Objects ------------------------------------------------------------------------------------ */
+
+static atomic_int counters_released;
+
+static void release_counter(void *object) {
+  atomic_fetch_add(&counters_released, 1);
+  free(object);
+}
+
+static const neap_class counter_class = {"test.Counter", release_counter};
+
+static int start_new_counter(neap_completion *call, void *frame, const neap_values *arguments) {
+  int64_t *counter = malloc(sizeof *counter);
+  (void)frame;
+  *counter = neap_value_integer(neap_values_at(arguments, 0));
+  neap_values_add_object(neap_completion_values(call), &counter_class, counter);
+  return neap_completion_end(call, NULL);
+}
+
+static int run_add_to(neap_work *work, void *frame, const neap_values *arguments,
+                      neap_values *results) {
+  int64_t *counter = neap_value_object(neap_values_at(arguments, 0), &counter_class);
+  (void)work, (void)frame;
+  if (!counter) return UV_EINVAL;
+  *counter += neap_value_integer(neap_values_at(arguments, 1));
+  neap_values_add_integer(results, *counter);
+  return 0;
+}
+
+static const neapL_function methods[] = {
+    {.kind = {.name = "test.Counter:add"}, .arguments = "oi", .run = run_add_to},
+    {.kind = {.name = NULL}},
+};
+
+static const neapL_function functions[] = {
+    {.kind = {.name = "test.add"}, .arguments = "ii", .start = start_add},
+    {.kind = {.name = "test.echo"}, .start = start_echo},
+    {.kind = {.name = "test.fail"}, .arguments = "i", .start = start_fail},
+    {.kind = {.name = "test.later", .frame_size = sizeof(slow), .release = release_later},
+     .start = start_later},
+    {.kind = {.name = "test.never",
+              .frame_size = sizeof(neap_completion *),
+              .cancel = cancel_never,
+              .release = release_never},
+     .start = start_never},
+    {.kind = {.name = "test.sum"}, .arguments = "a", .run = run_sum},
+    {.kind = {.name = "test.progress"}, .arguments = "if", .run = run_progress},
+    {.kind = {.name = "test.counter"}, .arguments = "i?", .start = start_new_counter},
+    {.kind = {.name = NULL}},
+};
+
+static int luaopen_test(lua_State *L) {
+  lua_newtable(L);
+  neapL_register(L, functions);
+  neapL_register_class(L, &counter_class, methods);
+  return 1;
+}
+
+static void check_native(const char *script) {
+  embedding e;
+  if (!embed(&e)) return;
+  neapL_preload(e.L, "test", luaopen_test);
+  CHECK(embed_run(&e, script));
+  embed_close(&e);
+}
+
+#define NATIVE PRELUDE "local test = require 'test'\n"
+
+/* ---- Values ------------------------------------------------------------------------------------- */
+
+TEST(a_function_that_ends_on_the_spot) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local t = test.add(2, 3)\n"
+                      "  assert(t:is_done() and await(t) == 5)\n"
+                      "  for i = 1, 100 do assert(await(test.add(i, 1)) == i + 1) end\n"
+                      "end)");
+}
+
+TEST(each_kind_of_value_crosses_both_ways) {
+  check_native(
+      NATIVE
+      "neap.run(function()\n"
+      "  local t = table.pack(await(test.echo(nil, true, false, 1, 1.0, -0.5, 'a\\0b', '', nil)))\n"
+      "  assert(t.n == 9 and t[1] == nil and t[2] == true and t[3] == false)\n"
+      "  assert(math.type(t[4]) == 'integer' and math.type(t[5]) == 'float' and t[6] == -0.5)\n"
+      "  assert(t[7] == 'a\\0b' and t[8] == '' and t[9] == nil)\n"
+      "  local x = await(test.echo({1, {2, 'x'}, a = {b = {}}, [5] = 6, [1.5] = 'y'}))\n"
+      "  assert(x[1] == 1 and x[2][2] == 'x' and #x[2] == 2 and x[5] == 6 and x[1.5] == 'y')\n"
+      "  assert(type(x.a.b) == 'table' and next(x.a.b) == nil)\n"
+      "  local f = function() end\n"
+      "  assert(await(test.echo(f)) == f)\n"
+      "  assert(await(test.echo(math.mininteger)) == math.mininteger)\n"
+      "  local b = neap.buffer('bytes')\n"
+      "  assert(await(test.echo(b)):string() == 'bytes')\n"
+      "end)");
+}
+
+TEST(what_does_not_cross_is_an_argument_error) {
+  check_native(NATIVE
+               "local function bad(part, f, ...)\n"
+               "  local ok, err = pcall(f, ...)\n"
+               "  assert(not ok and tostring(err):find(part, 1, true), tostring(err))\n"
+               "end\n"
+               "bad(\"bad argument #1 to 'test.add' (integer expected, got string)\", test.add, 'x', 1)\n"
+               "bad(\"bad argument #2 to 'test.add' (integer expected, got no value)\", test.add, 1)\n"
+               "bad('integer expected', test.add, 1.5, 1)\n"
+               "bad('array expected', test.sum, 5)\n"
+               "bad('cannot be passed to C', test.echo, coroutine.create(print))\n"
+               "bad('bad argument #2', test.echo, 1, {io.stdout})\n"
+               "local t = {} t.t = t\n"
+               "bad('nested too deeply', test.echo, t)\n"
+               "neap.run(function() assert(await(test.add(2.0, 3)) == 5) end)");
+}
+
+/* ---- Errors ------------------------------------------------------------------------------------- */
+
+TEST(a_code_fails_the_task) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, err = pcall(await, test.fail(1))\n"
+                      "  assert(not ok and err.code == 'ENOENT', tostring(err))\n"
+                      "  assert(tostring(err):find('test.fail', 1, true))\n"
+                      "end)");
+}
+
+TEST(an_error_keeps_its_name_and_message) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, err = pcall(await, test.fail(2))\n"
+                      "  assert(not ok and err.code == 'EMYLIB' and err.message == 'it is broken')\n"
+                      "end)");
+}
+
+TEST(one_that_is_let_go_of_fails) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, err = pcall(await, test.fail(3))\n"
+                      "  assert(not ok and err.code == 'EMISUSE', tostring(err))\n"
+                      "end)");
+}
+
+TEST(one_that_is_completed_twice_is_refused) {
+  check_native(NATIVE "neap.run(function() await(test.fail(4)) end)");
+}
+
+/* ---- Threads ------------------------------------------------------------------------------------ */
+
+TEST(a_thread_completes_it) {
+  atomic_store(&releases, 0);
+  check_native(NATIVE "neap.run(function()\n"
+                      "  assert(await(test.later()) == 'from a thread')\n"
+                      "  local list = {}\n"
+                      "  for i = 1, 20 do list[i] = test.later() end\n"
+                      "  local all = await(neap.all(list))\n"
+                      "  assert(all.n == 20 and all[20] == 'from a thread')\n"
+                      "end)");
+  CHECK(atomic_load(&releases) == 21);
+}
+
+TEST(a_function_of_the_pool) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  assert(await(test.sum({1, 2, 3})) == 6)\n"
+                      "  local ok, err = pcall(await, test.sum({-1}))\n"
+                      "  assert(err.code == 'EINVAL' and err.message == 'a negative sum')\n"
+                      "end)");
+}
+
+TEST(progress_is_reported_in_order) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local seen = {}\n"
+                      "  assert(await(test.progress(50, function(i, n)\n"
+                      "    seen[#seen + 1] = i\n"
+                      "    assert(n == 50)\n"
+                      "  end)) == 50)\n"
+                      "  await(neap.yield())\n"
+                      "  assert(#seen == 50)\n"
+                      "  for i = 1, 50 do assert(seen[i] == i) end\n"
+                      "end)");
+}
+
+/* ---- Cancellation ------------------------------------------------------------------------------- */
+
+TEST(a_cancelled_one_stops_its_work_once) {
+  cancels = 0;
+  atomic_store(&releases, 0);
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, why = neap.try_for(0.001, function() await(test.never()) end)\n"
+                      "  assert(not ok and why == 'timeout')\n"
+                      "  local t = test.never()\n"
+                      "  assert(t:cancel('enough') and not t:cancel())\n"
+                      "  assert(t:status() == 'cancelled')\n"
+                      "  neap.scope(function(s)\n"
+                      "    s:cancel()\n"
+                      "    assert(test.never():status() == 'cancelled')\n"
+                      "    assert(test.add(1, 2):status() == 'cancelled')\n"
+                      "  end)\n"
+                      "end)");
+  CHECK(cancels == 2);
+  CHECK(atomic_load(&releases) == 2);
+}
+
+TEST(the_state_closes_with_pending_ones) {
+  cancels = 0;
+  atomic_store(&releases, 0);
+  check_native(NATIVE "t = test.never()\n"
+                      "neap.start(function() await(test.never()) end)\n"
+                      "u = test.later() test.sum({1})");
+  CHECK(cancels == 2);
+  CHECK(atomic_load(&releases) == 3);
+}
+
+/* ---- Objects ------------------------------------------------------------------------------------ */
+
+TEST(objects_have_methods_and_are_released_once) {
+  atomic_store(&counters_released, 0);
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local c = await(test.counter(5))\n"
+                      "  assert(tostring(c):find('test.Counter', 1, true))\n"
+                      "  assert(await(c:add(2)) == 7 and await(c:add(1)) == 8)\n"
+                      "  local pending = c:add(1)\n"
+                      "  c:close() c:close()\n"
+                      "  assert(await(pending) == 9)\n"
+                      "  local ok, err = pcall(c.add, c, 1)\n"
+                      "  assert(not ok and err:find('the object is closed', 1, true), err)\n"
+                      "  do local d <close> = await(test.counter()) end\n"
+                      "  test.counter(1)\n"
+                      "end)");
+  CHECK(atomic_load(&counters_released) == 3);
+}
