@@ -69,6 +69,7 @@ void neap__values_init(neap_values *self) {
   self->count = self->top = 0;
   self->capacity = NEAP__VALUES_INLINE;
   self->chunks = NULL;
+  self->open = SIZE_MAX;
   self->depth = 0;
   self->error = 0;
 }
@@ -131,7 +132,7 @@ static void count_item(neap_values *self) {
   if (self->depth == 0)
     self->top++;
   else
-    self->list[self->open[self->depth - 1]].size++;
+    self->list[self->open].size++;
 }
 
 /* NULL: an error came up, now or before. */
@@ -224,8 +225,11 @@ static void open_container(neap_values *self, neap_value_kind kind) {
     self->error = NEAP_EDEPTH;
     return;
   }
-  if (!add(self, kind)) return;
-  self->open[self->depth++] = (uint32_t)self->count - 1;
+  neap_value *container = add(self, kind);
+  if (!container) return;
+  container->as.outer = self->open;
+  self->open = self->count - 1;
+  self->depth++;
 }
 
 void neap_values_open_array(neap_values *values) {
@@ -242,9 +246,10 @@ void neap_values_close(neap_values *self) {
     self->error = NEAP_EMISUSE;
     return;
   }
-  uint32_t place = self->open[--self->depth];
-  neap_value *container = &self->list[place];
-  container->span = (uint32_t)self->count - place;
+  neap_value *container = &self->list[self->open];
+  container->span = (uint32_t)(self->count - self->open);
+  self->open = container->as.outer;
+  self->depth--;
   if (container->kind != NEAP_VALUE_MAP) return;
   if (container->size % 2) self->error = NEAP_EMISUSE; /* a key without a value */
   container->size /= 2;

@@ -19,6 +19,7 @@ struct neap_value {
     neap_bytes *buffer;
     neap_callback *callback;
     neap__box *box; /* of an object */
+    size_t outer;   /* of an array or map that is open: the place of the one that it is in */
   } as;
   size_t size;    /* of bytes; of an array its items, of a map its pairs */
   uint32_t span;  /* values from this one to its end */
@@ -30,14 +31,15 @@ enum {
   NEAP__VALUES_DEPTH = 64  /* arrays and maps in each other */
 };
 
-/* Invariant: count <= capacity; list is `first` while capacity is NEAP__VALUES_INLINE. */
+/* Invariant: count <= capacity; list is `first` while capacity is NEAP__VALUES_INLINE. Each call has two or
+ * three of these, so they are small: what is open is chained in the list. */
 struct neap_values {
   neap_value *list;
   size_t count, capacity;
   size_t top; /* of them that are in no array or map */
   struct neap__chunk *chunks;
-  uint32_t open[NEAP__VALUES_DEPTH]; /* the places of the arrays and maps that are open */
-  int depth;
+  size_t open; /* the place of the innermost array or map that is open; of none: SIZE_MAX */
+  int depth;   /* how many are open */
   int error; /* the first that came up; what is added after it is dropped */
   neap_value first[NEAP__VALUES_INLINE];
 };
