@@ -1,5 +1,6 @@
-#include "../core/completion.h"
+#include "native.h"
 
+#include "../core/completion.h"
 #include "driver.h"
 #include "error.h"
 #include "operations.h"
@@ -105,9 +106,10 @@ static void add_arguments(lua_State *L, int n, const char *wanted, neap_values *
 
 /* ---- The call ------------------------------------------------------------------------------- */
 
-/* What a call works with, in a userdata whose __gc frees it, whatever raises. One is kept for the next call:
- * with what ends on the spot it costs no memory. */
-typedef struct call {
+/* What a call works with, in a userdata whose __gc frees it, whatever raises. One is kept for the next call, in
+ * the registry: with what ends on the spot it costs no memory. */
+typedef struct neapL__native_call {
+  neap__list link; /* in state->native_calls, unless it was finalized and is not used since */
   neap_values arguments;
   neap_completion *completion; /* the caller's; NULL: none, or given away */
   size_t room;                 /* of its frame */
@@ -115,19 +117,29 @@ typedef struct call {
 
 enum { FRAME_ROOM = 128 };
 
-static int call_gc(lua_State *L) {
-  call *self = lua_touserdata(L, 1);
+static void end_call(call *self) {
+  neap__list_unlink(&self->link);
   neap__values_clear(&self->arguments);
   neap_completion_unref(self->completion);
   self->completion = NULL;
+}
+
+static int call_gc(lua_State *L) {
+  end_call(lua_touserdata(L, 1));
   return 0;
 }
 
-static const char calls_key = 'n'; /* its address: in the registry the spare one, or its metatable */
-static const char call_meta_key = 'm';
+/* While the Lua state closes, other finalizers use one that was finalized, or new ones that never are. */
+void neapL__close_native_calls(neapL__state *state) {
+  while (!neap__list_is_empty(&state->native_calls))
+    end_call(NEAP__CONTAINER(state->native_calls.next, call, link));
+}
 
-static call *new_call(lua_State *L) {
+static const char call_meta_key = 'm'; /* its address: in the registry the metatable */
+
+static call *new_call(lua_State *L, neapL__state *state) {
   call *self = lua_newuserdatauv(L, sizeof *self, 0);
+  neap__list_init(&self->link);
   neap__values_init(&self->arguments);
   self->completion = NULL;
   self->room = 0;
@@ -140,24 +152,35 @@ static call *new_call(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &call_meta_key);
   }
   lua_setmetatable(L, -2);
+  neap__list_append(&state->native_calls, &self->link);
   return self;
 }
 
-/* Pushes the spare one, which others cannot take until it is back, or a new one. */
-static call *take_call(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &calls_key) != LUA_TUSERDATA) {
-    lua_pop(L, 1);
-    return new_call(L);
-  }
-  lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &calls_key);
-  return lua_touserdata(L, -1);
+/* Pushes the kept one, which others cannot take until it is back, or a new one. On the stack it stays alive
+ * also where another one takes its place. */
+static call *take_call(lua_State *L, neapL__state *state) {
+  call *self = state->call;
+  if (!self || state->is_call_taken) return new_call(L, state);
+  state->is_call_taken = true;
+  neapL__push_ref(L, state->call_ref);
+  if (neap__list_is_empty(&self->link)) neap__list_append(&state->native_calls, &self->link);
+  return self;
 }
 
-static void put_call_back(lua_State *L, int index, call *self) {
-  neap__values_clear(&self->arguments);
+static void keep_call(lua_State *L, neapL__state *state, int index, call *self) {
   lua_pushvalue(L, index);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &calls_key);
+  if (state->call_ref)
+    lua_rawseti(L, LUA_REGISTRYINDEX, state->call_ref);
+  else
+    state->call_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  state->call = self;
+}
+
+/* By its number and a flag: by a key in the registry it took 400 instructions more. */
+static void put_call_back(lua_State *L, neapL__state *state, int index, call *self) {
+  neap__values_clear(&self->arguments);
+  if (state->call != self) keep_call(L, state, index, self);
+  state->is_call_taken = false;
 }
 
 /* ---- Functions of the loop ------------------------------------------------------------------- */
@@ -186,8 +209,12 @@ static void push_spent(lua_State *L, neapL__state *state, call *self) {
   if (completion->error.code) {
     neapL__push_core_error(L, state, &completion->error);
     neapL__push_failed_operation(L, state);
+  } else if (neap_values_count(&completion->values) > 0) {
+    neap_task *task = neapL__push_completed(L, state, 0); /* first: nothing has to be moved */
+    int n = neapL_push_values(L, &completion->values);
+    neapL__set_results(L, -(n + 1), task, n);
   } else {
-    neapL__push_completed(L, state, neapL_push_values(L, &completion->values));
+    neapL__push_done(L, state);
   }
   neap__completion_empty(completion);
 }
@@ -212,7 +239,7 @@ static void call_on_loop(lua_State *L, neapL__state *state, const native_row *ro
     push_spent(L, state, self);
   else
     push_attached(L, state, self, &row->row);
-  put_call_back(L, index, self);
+  put_call_back(L, state, index, self);
 }
 
 /* ---- Functions of the pool ------------------------------------------------------------------- */
@@ -269,7 +296,7 @@ static void call_on_thread(lua_State *L, neapL__state *state, const native_row *
     if (data) release_job(data);
     neapL__raise_memory(L);
   }
-  put_call_back(L, index, self);
+  put_call_back(L, state, index, self);
 }
 
 /* ---- From Lua ------------------------------------------------------------------------------- */
@@ -280,10 +307,10 @@ static int call_native(lua_State *L) {
   const native_row *row = lua_touserdata(L, lua_upvalueindex(2));
   int n = lua_gettop(L);
   neapL__check_open(L, state);
-  call *self = take_call(L);
+  call *self = take_call(L, state);
   add_arguments(L, n, row->function->arguments, &self->arguments);
   if (neapL__is_cancelled_here(state)) {
-    put_call_back(L, n + 1, self);
+    put_call_back(L, state, n + 1, self);
     neapL__push_cancelled_here(L, state);
   } else if (row->function->run) {
     call_on_thread(L, state, row, self);

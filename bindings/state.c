@@ -11,6 +11,7 @@
 #include "faults.h"
 #include "file.h"
 #include "luv.h"
+#include "native.h"
 #include "net.h"
 #include "operations.h"
 #include "process.h"
@@ -191,6 +192,7 @@ void neapL__state_close(lua_State *L, neapL__state *state) {
   neapL__close_calls(state);
   neap_loop_close(state->loop);
   neapL__leave_luv(state);
+  neapL__close_native_calls(state);
   neapL__close_workers(state);
   state->is_closed = true;
 }
@@ -244,6 +246,7 @@ neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) 
   neap__list_init(&state->bodies);
   neap__list_init(&state->parked);
   neap__list_init(&state->calls);
+  neap__list_init(&state->native_calls);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, close_state);
   lua_setfield(L, -2, "__gc");

@@ -76,6 +76,7 @@ struct neapL__state {
   int lent_ref;      /* functions that have come back, by the place of their code */
   int makers_ref;    /* number of variables -> makes functions with so many */
   int classes_ref;   /* of tables that cross: metatable -> {module, before}, module -> metatable */
+  int call_ref;      /* of `call`; 0: there is none yet */
   uint32_t spares;
   int streak;       /* of streak_of */
   int result_depth; /* combined tasks whose results are being made */
@@ -85,6 +86,7 @@ struct neapL__state {
   neap__list bodies;            /* tasks with a Lua body that have not ended */
   neap__list parked;            /* producers that nobody pulls */
   neap__list calls;             /* tasks of C for functions of Lua (call.h) */
+  neap__list native_calls;      /* what calls of native functions work with (native.c) */
   neap__list lost;              /* failures without an owner, in the order of their loss */
   neap__list reports;           /* failures to report in the next turn */
   neap__runnable reporter;      /* reports them */
@@ -102,12 +104,15 @@ struct neapL__state {
   uint64_t grace_end;                       /* of the shutdown, in nanoseconds of real time */
   uint32_t first_lost_pin;                  /* the first error lost at the root of this run */
 
+  struct neapL__native_call *call; /* kept for the next call of a native function (native.c) */
+
   struct neapL__code *known_code[NEAPL__CODES]; /* of functions that were sent */
   struct neapL__code *lent_code[NEAPL__CODES];  /* of functions that have come back */
   struct neapL__scratch *scratch; /* of the next message that is written; NULL: none */
   uint8_t code_turn;              /* which of the places for a code is given up next */
 
-  bool is_reporting; /* the reporter is queued */
+  bool is_call_taken; /* `call` is in use, or was when an error was raised */
+  bool is_reporting;  /* the reporter is queued */
   bool is_running;   /* run or wait pumps the loop */
   bool is_closing;   /* the Lua state ends: nothing can be started or awaited */
   bool is_closed;    /* the loop is gone */

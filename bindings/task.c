@@ -554,8 +554,11 @@ static void cancel_with_reason(lua_State *L, int index, neap_task *task) {
 
 neap_task *neapL__push_completed(lua_State *L, neapL__state *state, int n) {
   neap_task *task = push_completion_task(L, state);
-  lua_insert(L, -(n + 1));
-  resolve(L, lua_gettop(L) - n, task, n);
+  if (n > 0) {
+    lua_insert(L, -(n + 1));
+    neapL__set_results(L, -(n + 1), task, n);
+  }
+  neap__task_settle(task, NEAP_DONE);
   return task;
 }
 

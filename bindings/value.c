@@ -101,7 +101,6 @@ static void add_string(lua_State *L, int index, neap_values *values) {
 }
 
 int neapL_to_values(lua_State *L, int index, neap_values *values) {
-  index = lua_absindex(L, index);
   switch (lua_type(L, index)) {
   case LUA_TNONE:
   case LUA_TNIL: neap_values_add_nil(values); break;
@@ -109,9 +108,9 @@ int neapL_to_values(lua_State *L, int index, neap_values *values) {
   case LUA_TNUMBER: add_number(L, index, values); break;
   case LUA_TSTRING: add_string(L, index, values); break;
   case LUA_TLIGHTUSERDATA: neap_values_add_pointer(values, lua_touserdata(L, index)); break;
-  case LUA_TFUNCTION: add_function(L, index, values); break;
-  case LUA_TTABLE: add_table(L, index, values); break;
-  case LUA_TUSERDATA: add_userdata(L, index, values); break;
+  case LUA_TFUNCTION: add_function(L, lua_absindex(L, index), values); break;
+  case LUA_TTABLE: add_table(L, lua_absindex(L, index), values); break;
+  case LUA_TUSERDATA: add_userdata(L, lua_absindex(L, index), values); break;
   default: neap__values_fail(values, NEAP_ETYPE); break;
   }
   return values->error;
@@ -157,20 +156,27 @@ static void push_buffer(lua_State *L, const neap_value *value) {
   neapL__fill_buffer(L, state, buffer, neap_bytes_ref(value->as.buffer), false);
 }
 
-void neapL_push_value(lua_State *L, const neap_value *value) {
+/* What needs more than one place on the stack. */
+static void push_object(lua_State *L, const neap_value *value) {
   luaL_checkstack(L, 8, "a nested value");
+  switch (neap_value_kind_of(value)) {
+  case NEAP_VALUE_BUFFER: push_buffer(L, value); break;
+  case NEAP_VALUE_OBJECT: neapL__push_native_object(L, value->as.box); break;
+  case NEAP_VALUE_CALLBACK: neapL__push_callback(L, value->as.callback); break;
+  case NEAP_VALUE_ARRAY: push_array(L, value); break;
+  default: push_map(L, value); break;
+  }
+}
+
+void neapL_push_value(lua_State *L, const neap_value *value) {
   switch (neap_value_kind_of(value)) {
   case NEAP_VALUE_NIL: lua_pushnil(L); break;
   case NEAP_VALUE_BOOLEAN: lua_pushboolean(L, value->as.boolean); break;
   case NEAP_VALUE_INTEGER: lua_pushinteger(L, value->as.integer); break;
   case NEAP_VALUE_NUMBER: lua_pushnumber(L, value->as.number); break;
   case NEAP_VALUE_BYTES: lua_pushlstring(L, value->as.bytes, value->size); break;
-  case NEAP_VALUE_BUFFER: push_buffer(L, value); break;
   case NEAP_VALUE_POINTER: lua_pushlightuserdata(L, value->as.pointer); break;
-  case NEAP_VALUE_OBJECT: neapL__push_native_object(L, value->as.box); break;
-  case NEAP_VALUE_CALLBACK: neapL__push_callback(L, value->as.callback); break;
-  case NEAP_VALUE_ARRAY: push_array(L, value); break;
-  case NEAP_VALUE_MAP: push_map(L, value); break;
+  default: push_object(L, value); break;
   }
 }
 
