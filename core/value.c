@@ -127,14 +127,6 @@ int neap_values_error(const neap_values *values) {
 
 /* ---- Adding --------------------------------------------------------------------------------- */
 
-/* A container counts what is put into it: a map its pairs, so every second one. */
-static void count_item(neap_values *self) {
-  if (self->depth == 0)
-    self->top++;
-  else
-    self->list[self->open].size++;
-}
-
 /* NULL: an error came up, now or before. */
 static neap_value *add(neap_values *self, neap_value_kind kind) {
   if (!self || self->error) return NULL;
@@ -142,7 +134,7 @@ static neap_value *add(neap_values *self, neap_value_kind kind) {
     self->error = UV_ENOMEM;
     return NULL;
   }
-  count_item(self);
+  if (self->depth == 0) self->top++;
   neap_value *value = &self->list[self->count++];
   *value = (neap_value){.kind = (uint8_t)kind, .span = 1};
   return value;
@@ -240,6 +232,14 @@ void neap_values_open_map(neap_values *values) {
   open_container(values, NEAP_VALUE_MAP);
 }
 
+/* Counted when it is closed: until then it is read as empty. */
+static size_t count_items(const neap_value *container) {
+  const neap_value *end = container + container->span;
+  size_t n = 0;
+  for (const neap_value *item = container + 1; item < end; item += item->span) n++;
+  return n;
+}
+
 void neap_values_close(neap_values *self) {
   if (!self || self->error) return;
   if (self->depth == 0) {
@@ -250,6 +250,7 @@ void neap_values_close(neap_values *self) {
   container->span = (uint32_t)(self->count - self->open);
   self->open = container->as.outer;
   self->depth--;
+  container->size = count_items(container);
   if (container->kind != NEAP_VALUE_MAP) return;
   if (container->size % 2) self->error = NEAP_EMISUSE; /* a key without a value */
   container->size /= 2;

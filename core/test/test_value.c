@@ -120,6 +120,22 @@ TEST(misuse_stays_in_the_list) {
   neap_values_add_bytes(NULL, "x", 1);
 }
 
+/* Reading beyond what was written would be seen by a sanitizer. */
+TEST(what_is_open_still_is_read_as_empty) {
+  neap_values *values = make();
+  neap_values_add_integer(values, 1);
+  neap_values_open_map(values);
+  for (int i = 0; i < 4; i++) neap_values_add_integer(values, i);
+  const neap_value *map = neap_values_at(values, 1);
+  CHECK(neap_value_count(map) == 0);
+  CHECK(neap_value_kind_of(neap_value_item(map, 1)) == NEAP_VALUE_NIL);
+  CHECK(neap_value_kind_of(neap_value_field(map, "x")) == NEAP_VALUE_NIL);
+  neap_values_close(values);
+  CHECK(neap_value_count(neap_values_at(values, 1)) == 2);
+  CHECK(neap_value_integer(neap_value_item(neap_values_at(values, 1), 1)) == 3);
+  neap_values_free(values);
+}
+
 static int released;
 
 static void release(void *object) {
