@@ -351,9 +351,11 @@ const neap_value *neap_value_key(const neap_value *value, size_t i) {
 const neap_value *neap_value_field(const neap_value *value, const char *name) {
   if (value->kind != NEAP_VALUE_MAP) return &nil;
   const neap_value *key = value + 1;
+  size_t size = strlen(name);
   for (size_t i = 0; i < value->size; i++) {
     const neap_value *item = key + key->span;
-    if (key->kind == NEAP_VALUE_BYTES && strcmp(key->as.bytes, name) == 0) return item;
+    bool may_be_it = key->kind == NEAP_VALUE_BYTES && key->size == size;
+    if (may_be_it && memcmp(key->as.bytes, name, size) == 0) return item;
     key = item + item->span;
   }
   return &nil;

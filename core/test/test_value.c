@@ -136,6 +136,18 @@ TEST(what_is_open_still_is_read_as_empty) {
   neap_values_free(values);
 }
 
+TEST(a_field_has_all_bytes_of_its_name) {
+  neap_values *values = make();
+  neap_values_open_map(values);
+  neap_values_add_bytes(values, "id\0x", 4);
+  neap_values_add_integer(values, 1);
+  neap_values_add_string(values, "id");
+  neap_values_add_integer(values, 2);
+  neap_values_close(values);
+  CHECK(neap_value_integer(neap_value_field(neap_values_at(values, 0), "id")) == 2);
+  neap_values_free(values);
+}
+
 static int released;
 
 static void release(void *object) {
