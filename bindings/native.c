@@ -1,6 +1,7 @@
 #include "native.h"
 
 #include "../core/completion.h"
+#include "buffer.h"
 #include "driver.h"
 #include "error.h"
 #include "operations.h"
@@ -74,10 +75,10 @@ static void add_argument(lua_State *L, int index, neap_values *values) {
   int code = neapL_to_values(L, index, values);
   if (!code) return;
   if (code == UV_ENOMEM) neapL__raise_memory(L);
-  const char *why = code == NEAP_EDEPTH ? "it is nested too deeply, or has a cycle"
-                                        : "a value of this type, or one in it, cannot be passed to C";
-  const neapL__native_object *object = neapL__to_native_object(L, index);
-  luaL_argerror(L, index, object ? "the object is closed" : why);
+  if (code == NEAP_EDEPTH) luaL_argerror(L, index, "it is nested too deeply, or has a cycle");
+  if (neapL__to_native_object(L, index)) luaL_argerror(L, index, "the object is closed");
+  if (neapL__to_buffer(L, index)) neapL__check_buffer(L, index); /* raises why it is none */
+  luaL_argerror(L, index, "a value of this type, or one in it, cannot be passed to C");
 }
 
 /* Adds argument `i` of n, which `want` stands for. */

@@ -47,33 +47,39 @@ static void add_map(lua_State *L, int index, neap_values *values) {
 
 static void add_table(lua_State *L, int index, neap_values *values) {
   luaL_checkstack(L, 8, "a nested table");
-  if (is_array(L, index))
-    add_array(L, index, values);
+  lua_Integer n = array_size(L, index);
+  if (n >= 0)
+    add_array(L, index, n, values);
   else
     add_map(L, index, values);
 }
 
+/* The Buffer at `index` if it has bytes: neither closed nor gone to another thread. */
+static const neapL__buffer *open_buffer(lua_State *L, int index) {
+  const neapL__state *state = neapL__state_get(L);
+  if (!state || !neapL__has_meta(L, index, &state->buffer_meta)) return NULL;
+  const neapL__buffer *buffer = lua_touserdata(L, index);
+  return buffer->hold && buffer->hold->bytes ? buffer : NULL;
+}
+
 /* Immutable bytes are shared where all of their block is meant. */
-static void add_buffer(lua_State *L, int index, neap_values *values) {
-  size_t size;
-  char *data;
-  neap_bytes *bytes = neapL__share_bytes(L, index, index, &data, &size);
-  if (bytes && data == neap_bytes_data(bytes) && size == neap_bytes_size(bytes))
+static void add_buffer(const neapL__buffer *buffer, neap_values *values) {
+  neap_bytes *bytes = buffer->hold->bytes;
+  bool is_all = buffer->data == neap_bytes_data(bytes) && buffer->size == neap_bytes_size(bytes);
+  if (is_all && !buffer->hold->is_writable)
     neap_values_add_buffer(values, bytes);
-  else if (bytes)
-    neap_values_add_bytes(values, data, size);
   else
-    neap_values_add_bytes(values, neapL__check_bytes(L, index, &size), size);
-  if (bytes) neap_bytes_unref(bytes);
+    neap_values_add_bytes(values, buffer->data, buffer->size);
 }
 
 static void add_userdata(lua_State *L, int index, neap_values *values) {
   neapL__need(L);
   const neapL__native_object *object = neapL__to_native_object(L, index);
+  const neapL__buffer *buffer = object ? NULL : open_buffer(L, index);
   if (object && object->box)
     neap__values_add_box(values, neap__box_ref(object->box));
-  else if (neapL__to_buffer(L, index))
-    add_buffer(L, index, values);
+  else if (buffer)
+    add_buffer(buffer, values);
   else
     neap__values_fail(values, NEAP_ETYPE);
 }

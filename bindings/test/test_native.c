@@ -277,6 +277,42 @@ TEST(what_does_not_cross_is_an_argument_error) {
                "neap.run(function() assert(await(test.add(2.0, 3)) == 5) end)");
 }
 
+/* cross(...) -> ..., as a function of C does that neap did not register; or nil and a code */
+static int cross(lua_State *L) {
+  neap_values *values;
+  int n = lua_gettop(L), code = 0;
+  if (neap_values_new(&values)) return luaL_error(L, "no memory");
+  for (int i = 1; i <= n && !code; i++) code = neapL_to_values(L, i, values);
+  if (code) {
+    neap_values_free(values);
+    lua_pushnil(L);
+    lua_pushstring(L, neap_error_name(code));
+    return 2;
+  }
+  n = neapL_push_values(L, values);
+  neap_values_free(values);
+  return n;
+}
+
+static void check_cross(const char *script) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "cross", cross);
+  CHECK(embed_run(&e, script));
+  embed_close(&e);
+}
+
+TEST(a_function_of_c_converts_buffers) {
+  check_cross(PRELUDE "assert(cross(neap.buffer('bytes')):string() == 'bytes')\n"
+                      "local b = neap.buffer(3)\n"
+                      "assert(cross(b) == '\\0\\0\\0')\n"
+                      "assert(cross(neap.buffer('bytes'):slice(2, 3)) == 'yt')\n"
+                      "b:close()\n"
+                      "local value, code = cross(b)\n"
+                      "assert(value == nil and code == 'ETYPE')\n"
+                      "assert(select(2, cross(io.stdout)) == 'ETYPE')");
+}
+
 /* ---- Errors ------------------------------------------------------------------------------------- */
 
 TEST(a_code_fails_the_task) {
