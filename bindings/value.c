@@ -7,23 +7,24 @@
 
 /* ---- From Lua ------------------------------------------------------------------------------- */
 
-/* Whether the keys are 1 to n and no other; so has an empty one. */
-static bool is_array(lua_State *L, int index) {
-  lua_Integer count = 0;
+/* How many items it has if its keys are 1 to n and no other, as those of an empty one are; -1 if not. Its
+ * length would not tell: with holes that may be any border. */
+static lua_Integer array_size(lua_State *L, int index) {
+  lua_Integer count = 0, last = 0;
   for (lua_pushnil(L); lua_next(L, index); count++) {
     lua_pop(L, 1);
-    bool fits = lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1;
-    if (fits) continue;
+    lua_Integer key = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    if (key > last) last = key;
+    if (key >= 1) continue;
     lua_pop(L, 1);
-    return false;
+    return -1;
   }
-  return (lua_Unsigned)count == lua_rawlen(L, index);
+  return count == last ? count : -1;
 }
 
-static void add_array(lua_State *L, int index, neap_values *values) {
+static void add_array(lua_State *L, int index, lua_Integer n, neap_values *values) {
   neap_values_open_array(values);
   if (values->error) return; /* too deep */
-  lua_Integer n = (lua_Integer)lua_rawlen(L, index);
   for (lua_Integer i = 1; i <= n && !values->error; i++) {
     lua_rawgeti(L, index, i);
     neapL_to_values(L, -1, values);

@@ -313,6 +313,34 @@ TEST(a_function_of_c_converts_buffers) {
                       "assert(select(2, cross(io.stdout)) == 'ETYPE')");
 }
 
+/* What Lua says its length is may be any border. */
+TEST(a_table_with_holes_keeps_its_keys) {
+  check_cross("local t = {1, nil, 3, nil}\n"
+              "t[7] = 7\n"
+              "local u = cross(t)\n"
+              "assert(u[1] == 1 and u[2] == nil and u[3] == 3 and u[7] == 7)\n"
+              "for n = 1, 40 do\n"
+              "  local t, sum = {}, 0\n"
+              "  for i = 1, n do t[i] = i end\n"
+              "  for i = 1, n do if (i * 7 + n) % 3 == 0 then t[i] = nil end end\n"
+              "  t[2 * n] = n\n"
+              "  local u = cross(t)\n"
+              "  for k, v in pairs(t) do assert(u[k] == v) end\n"
+              "  for k, v in pairs(u) do assert(t[k] == v) end\n"
+              "end");
+}
+
+TEST(tables_are_read_without_their_metamethods) {
+  check_cross("local t = setmetatable({1, x = 2}, setmetatable({}, {__index = error}))\n"
+              "getmetatable(t).__index = error\n"
+              "getmetatable(t).__len = error\n"
+              "getmetatable(t).__pairs = error\n"
+              "local u = cross(t)\n"
+              "assert(u[1] == 1 and u.x == 2 and getmetatable(u) == nil)\n"
+              "local k = cross({['a\\0b'] = 1, [2^53] = 2, [-1] = 3, [0.5] = 4, [true] = 5})\n"
+              "assert(k['a\\0b'] == 1 and k[2^53] == 2 and k[-1] == 3 and k[0.5] == 4 and k[true] == 5)");
+}
+
 /* ---- Errors ------------------------------------------------------------------------------------- */
 
 TEST(a_code_fails_the_task) {
