@@ -24,7 +24,6 @@ static lua_Integer array_size(lua_State *L, int index) {
 
 static void add_array(lua_State *L, int index, lua_Integer n, neap_values *values) {
   neap_values_open_array(values);
-  if (values->error) return; /* too deep */
   for (lua_Integer i = 1; i <= n && !values->error; i++) {
     lua_rawgeti(L, index, i);
     neapL_to_values(L, -1, values);
@@ -35,7 +34,6 @@ static void add_array(lua_State *L, int index, lua_Integer n, neap_values *value
 
 static void add_map(lua_State *L, int index, neap_values *values) {
   neap_values_open_map(values);
-  if (values->error) return;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     neapL_to_values(L, -2, values);
     neapL_to_values(L, -1, values);
@@ -107,7 +105,9 @@ static void add_string(lua_State *L, int index, neap_values *values) {
   neap_values_add_bytes(values, data, size);
 }
 
+/* After an error nothing is read: a table with a cycle would be without end. */
 int neapL_to_values(lua_State *L, int index, neap_values *values) {
+  if (!values || values->error) return values ? values->error : 0;
   switch (lua_type(L, index)) {
   case LUA_TNONE:
   case LUA_TNIL: neap_values_add_nil(values); break;

@@ -313,6 +313,18 @@ TEST(a_function_of_c_converts_buffers) {
                       "assert(select(2, cross(io.stdout)) == 'ETYPE')");
 }
 
+TEST(a_table_with_a_cycle_is_too_deep) {
+  check_cross("local t = {} t.t = t\n"
+              "assert(select(2, cross(t)) == 'EDEPTH')\n"
+              "local a = {} a[1] = a\n"
+              "assert(select(2, cross({x = a, y = a})) == 'EDEPTH')\n"
+              "local deep = {} for i = 1, 63 do deep = i % 2 == 0 and {deep} or {x = deep} end\n"
+              "local back = cross(deep)\n"
+              "for i = 63, 1, -1 do back = i % 2 == 0 and back[1] or back.x end\n"
+              "assert(next(back) == nil)\n"
+              "assert(select(2, cross({deep})) == 'EDEPTH')");
+}
+
 /* What Lua says its length is may be any border. */
 TEST(a_table_with_holes_keeps_its_keys) {
   check_cross("local t = {1, nil, 3, nil}\n"
