@@ -72,8 +72,9 @@ neap_callback *neapL__new_callback(lua_State *L, int index) {
 }
 
 void neapL__push_callback(lua_State *L, neap_callback *callback) {
-  neapL__state *state = neapL__need(L);
-  if (callback->data != state) luaL_error(L, "a function of another Lua state cannot be used here");
+  const neapL__state *state = neapL__need(L);
+  bool is_ours = state && !state->is_closed && callback->inbox == state->loop->inbox;
+  if (!is_ours) luaL_error(L, "a function of another Lua state cannot be used here");
   neapL__slot_push(L, &state->pins, callback->host);
   lua_rawgeti(L, -1, FUNCTION);
   lua_remove(L, -2);

@@ -84,6 +84,11 @@ static void add_userdata(lua_State *L, int index, neap_values *values) {
 }
 
 static void add_function(lua_State *L, int index, neap_values *values) {
+  const neapL__state *state = neapL__state_get(L);
+  if (!state || state->is_closed) {
+    neap__values_fail(values, NEAP_ECLOSED);
+    return;
+  }
   neap_callback *callback = neapL__new_callback(L, index);
   if (callback)
     neap_values_add_callback(values, callback);
@@ -159,6 +164,7 @@ static void push_map(lua_State *L, const neap_value *value) {
 
 static void push_buffer(lua_State *L, const neap_value *value) {
   neapL__state *state = neapL__need(L);
+  neapL__check_alive(L, state);
   neapL__buffer *buffer = neapL__new_buffer(L, state);
   neapL__fill_buffer(L, state, buffer, neap_bytes_ref(value->as.buffer), false);
 }

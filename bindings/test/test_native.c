@@ -353,6 +353,49 @@ TEST(tables_are_read_without_their_metamethods) {
               "assert(k['a\\0b'] == 1 and k[2^53] == 2 and k[-1] == 3 and k[0.5] == 4 and k[true] == 5)");
 }
 
+static int push_all(lua_State *L) {
+  return neapL_push_values(L, lua_touserdata(L, 1));
+}
+
+TEST(nothing_is_converted_for_a_closed_neap) {
+  embedding e;
+  if (!embed(&e)) return;
+  neap_values *values;
+  neap_bytes *bytes;
+  CHECK(neap_values_new(&values) == 0 && neap_bytes_new(1, &bytes) == 0);
+  neap_values_add_buffer(values, bytes);
+  neap_bytes_unref(bytes);
+  neapL_close(e.L);
+  lua_register(e.L, "cross", cross);
+  CHECK(embed_run(&e, "assert(select(2, cross(print)) == 'ECLOSED') assert(cross(1) == 1)"));
+  lua_pushcfunction(e.L, push_all);
+  lua_pushlightuserdata(e.L, values);
+  CHECK(lua_pcall(e.L, 1, 0, 0) == LUA_ERRRUN);
+  embed_close(&e);
+  neap_values_free(values);
+}
+
+/* Another Lua state may be where that of the callback was. */
+TEST(a_callback_is_of_its_own_state_only) {
+  for (int i = 0; i < 8; i++) {
+    embedding old, e;
+    if (!embed(&old)) return;
+    neap_values *values;
+    CHECK(neap_values_new(&values) == 0);
+    CHECK(luaL_loadstring(old.L, "return 1") == LUA_OK);
+    CHECK(neapL_to_values(old.L, -1, values) == 0);
+    embed_close(&old);
+    if (!embed(&e)) return;
+    CHECK(embed_run(&e, "function id(x) return x end"));
+    neap_task *task = NULL;
+    CHECK(neapL_call(e.L, "id", values, &task) != 0);
+    CHECK(neap_callback_call(neap_value_callback(neap_values_at(values, 0)), NULL) == NEAP_ECLOSED);
+    if (task) neap_task_unref(task);
+    embed_close(&e);
+    neap_values_free(values);
+  }
+}
+
 /* ---- Errors ------------------------------------------------------------------------------------- */
 
 TEST(a_code_fails_the_task) {
