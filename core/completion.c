@@ -147,10 +147,10 @@ static bool take_cancelled(neap_completion *self) {
          state == NEAP__COMPLETION_CANCELLED;
 }
 
-/* It was completed on another thread, and the post is on its way: what has happened counts. */
+/* Where another thread is completing it, its post will settle it: before that the outcome is not to be read.
+ * A loop that closes has refused the post, so it has not happened. */
 static void reach(neap_task *task) {
-  neap__completing *op = of_task(task);
-  neap_completion *self = op->shared;
+  neap_completion *self = of_task(task)->shared;
   bool is_closing = task->loop->is_closing;
   neap_task_ref(task);
   atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
@@ -159,8 +159,8 @@ static void reach(neap_task *task) {
   } else if (take_cancelled(self)) {
     ask_to_end(self);
     if (task->status == NEAP_PENDING) neap__op_cancel(task);
-  } else if (task->status == NEAP_PENDING) {
-    settle(op);
+  } else if (is_closing && task->status == NEAP_PENDING) {
+    neap__op_cancel(task);
   }
   drop(self);
   neap_task_unref(task);

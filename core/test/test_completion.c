@@ -347,6 +347,61 @@ TEST(an_end_races_the_closing_of_its_loop) {
   CHECK(atomic_load(&releases) == 2 * ROUNDS);
 }
 
+/* What a thread is about to say when the cancellation comes is what its task ends with. */
+static void fail_at_once(void *data) {
+  completer *self = data;
+  char message[] = "it has failed on its thread";
+  while (!atomic_load(self->go)) continue;
+  self->code = neap_completion_post(self->completion,
+                                    &(neap_error){.code = UV_EIO, .message = message});
+  neap_completion_unref(self->completion);
+}
+
+TEST(an_error_races_a_cancellation) {
+  bench b;
+  reset();
+  neap_loop *loop = bench_open_on(&b, NULL, false);
+  for (int round = 0; round < ROUNDS * 5; round++) {
+    completer thread;
+    atomic_int go = 0;
+    neap_task *task;
+    thread = (completer){.completion = make(loop, &plain, &task), .go = &go};
+    CHECK(uv_thread_create(&thread.thread, fail_at_once, &thread) == 0);
+    atomic_store(&go, 1);
+    for (int i = 0; i < round % 100; i++) atomic_load(&go);
+    neap_task_cancel(task);
+    CHECK(neap_loop_run(loop, task) == 0);
+    uv_thread_join(&thread.thread);
+    CHECK(neap_task_status(task) == (thread.code == 0 ? NEAP_FAILED : NEAP_CANCELLED));
+    if (thread.code == 0) CHECK(neap_task_error(task)->message != NULL);
+    neap_task_unref(task);
+    neap_loop_step(loop);
+  }
+  bench_close_idle(&b);
+}
+
+/* Refused, it has not happened: its task is cancelled. */
+TEST(what_is_refused_by_a_closing_loop_does_not_count) {
+  reset();
+  for (int round = 0; round < ROUNDS; round++) {
+    bench b;
+    completer thread;
+    atomic_int go = 0;
+    neap_task *task;
+    neap_loop *loop = bench_open_on(&b, NULL, false);
+    thread = (completer){.completion = make(loop, &plain, &task), .go = &go};
+    CHECK(uv_thread_create(&thread.thread, fail_at_once, &thread) == 0);
+    atomic_store(&go, 1);
+    for (int i = 0; i < round * 3; i++) atomic_load(&go);
+    neap_loop_close(loop);
+    uv_thread_join(&thread.thread);
+    CHECK(neap_task_status(task) == (thread.code == 0 ? NEAP_FAILED : NEAP_CANCELLED));
+    neap_task_unref(task);
+    CHECK(atomic_load(&b.memory.live) == 0);
+  }
+  CHECK(atomic_load(&releases) == ROUNDS);
+}
+
 /* ---- Posts from many threads --------------------------------------------------------------------- */
 
 #ifdef __SANITIZE_THREAD__
