@@ -224,6 +224,7 @@ static void push_spent(lua_State *L, neapL__state *state, call *self) {
 static void push_attached(lua_State *L, neapL__state *state, call *self, const neapL__row *row) {
   neapL__handle *handle = neapL__push_handle(L, state, row, 1);
   if (neap__completion_attach(self->completion, &handle->task)) neapL__raise_memory(L);
+  if (handle->task->status == NEAP_CANCELLED) neap__completion_abandon(self->completion);
   neap_completion_unref(self->completion);
   self->completion = NULL;
 }

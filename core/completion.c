@@ -114,7 +114,10 @@ static void settle(neap__completing *op) {
 
 static void on_ended(neap__post *post) {
   neap_completion *self = NEAP__CONTAINER(post, neap_completion, post);
-  if (self->op) settle(self->op);
+  if (self->op)
+    settle(self->op);
+  else
+    self->ended_early = true; /* or it has no task any more */
   drop(self);
 }
 
@@ -266,10 +269,14 @@ int neap__completion_attach(neap_completion *self, neap_task **task) {
   atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
   completing->shared = self;
   neap__op_start(op);
-  if (op->task.status == NEAP_CANCELLED && take_cancelled(self)) atomic_store(&self->is_cancelled, true);
-  if (self->ended_early) settle(completing);
+  if (op->task.status == NEAP_CANCELLED) take_cancelled(self);
+  if (self->ended_early && self->op) settle(completing);
   *task = &op->task;
   return 0;
+}
+
+void neap__completion_abandon(neap_completion *self) {
+  if (take_cancelled(self)) ask_to_end(self);
 }
 
 int neap_completion_new(neap_loop *loop, const neap_completion_kind *kind,
@@ -282,6 +289,8 @@ int neap_completion_new(neap_loop *loop, const neap_completion_kind *kind,
     neap_completion_unref(self);
     return code;
   }
+  bool is_cancelled = (*task)->status == NEAP_CANCELLED; /* before any work has begun */
+  if (is_cancelled) atomic_store(&self->is_cancelled, true);
   *completion = self;
   return 0;
 }

@@ -27,7 +27,7 @@ struct neap_completion {
   neap_inbox *inbox;                 /* a reference */
   neap_loop *loop;                   /* of `op`; NULL: it is gone */
   struct neap__completing *op; /* NULL: not attached, or its task has ended. Thread: the loop's */
-  bool ended_early;            /* on the loop's thread, before it had a task */
+  bool ended_early;            /* before it had a task */
   neap__post post;
   neap_values values;
   neap_error error; /* code 0: it is done */
@@ -48,6 +48,9 @@ neap_completion *neap__completion_make(neap_loop *loop, const neap_completion_ki
 /* Makes its task, pending below the current scope or with the outcome that it has already. It is not called
  * in a cancelled scope. Owner: the caller has one reference to the task. UV_ENOMEM. */
 int neap__completion_attach(neap_completion *completion, neap_task **task);
+
+/* Nobody will see how it ends: asks its work to end soon, unless it has. */
+void neap__completion_abandon(neap_completion *completion);
 
 /* Whether it has ended without a task, and nobody but the caller holds it: it can be used again, when it is
  * emptied. */

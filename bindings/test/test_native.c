@@ -129,6 +129,33 @@ static void release_never(void *frame) {
   atomic_fetch_add(&releases, 1);
 }
 
+/* ---- What runs scripts before it returns --------------------------------------------------------- */
+
+static neap_completion *kept;
+
+/* meanwhile(f, ends) -> "on the spot": calls f, and keeps a reference */
+static int start_meanwhile(neap_completion *call, void *frame, const neap_values *arguments) {
+  neap_callback *callback = neap_value_callback(neap_values_at(arguments, 0));
+  neap_task *task = NULL;
+  lua_State *L = *(lua_State **)neap_value_pointer(neap_values_at(arguments, 2));
+  neap_values *values;
+  (void)frame;
+  CHECK(neap_values_new(&values) == 0);
+  neap_values_add_callback(values, callback);
+  CHECK(neapL_call(L, "call", values, &task) == 0);
+  neap_values_free(values);
+  neap_task_unref(task);
+  kept = neap_completion_ref(call);
+  if (!neap_value_boolean(neap_values_at(arguments, 1))) return 0;
+  neap_values_add_string(neap_completion_values(call), "on the spot");
+  return neap_completion_end(call, NULL);
+}
+
+static void cancel_meanwhile(neap_completion *call, void *frame) {
+  (void)call, (void)frame;
+  cancels++;
+}
+
 /* ---- On a thread of the pool -------------------------------------------------------------------- */
 
 static int run_sum(neap_work *work, void *frame, const neap_values *arguments, neap_values *results) {
@@ -208,6 +235,9 @@ static const neapL_function functions[] = {
               .cancel = cancel_never,
               .release = release_never},
      .start = start_never},
+    {.kind = {.name = "test.meanwhile", .cancel = cancel_meanwhile},
+     .arguments = "fbp",
+     .start = start_meanwhile},
     {.kind = {.name = "test.sum"}, .arguments = "a", .run = run_sum},
     {.kind = {.name = "test.progress"}, .arguments = "if", .run = run_progress},
     {.kind = {.name = "test.counter"}, .arguments = "i?", .start = start_new_counter},
@@ -498,6 +528,97 @@ TEST(the_state_closes_with_pending_ones) {
   /* The thread may still hold its one. */
   for (int i = 0; i < 5000 && atomic_load(&releases) < 3; i++) uv_sleep(1);
   CHECK(atomic_load(&releases) == 3);
+}
+
+/* Its work has begun, so it is told; what has ended is not. */
+TEST(the_scope_is_cancelled_while_it_starts) {
+  for (int ends = 0; ends < 2; ends++) {
+    embedding e;
+    if (!embed(&e)) return;
+    cancels = 0;
+    neapL_preload(e.L, "test", luaopen_test);
+    lua_pushboolean(e.L, ends);
+    lua_setglobal(e.L, "ends");
+    lua_pushlightuserdata(e.L, &e.L);
+    lua_setglobal(e.L, "state");
+    CHECK(embed_run(&e, NATIVE "function call(f) f() end\n"
+                               "neap.run(function()\n"
+                               "  neap.scope(function(s)\n"
+                               "    local t = test.meanwhile(function() s:cancel() end, ends, state)\n"
+                               "    assert(t:status() == 'cancelled')\n"
+                               "  end)\n"
+                               "end)"));
+    CHECK(cancels == 1 - ends);
+    CHECK(neap_completion_end(kept, NULL) == (ends ? NEAP_EMISUSE : UV_ECANCELED));
+    neap_completion_unref(kept);
+    embed_close(&e);
+  }
+}
+
+/* later_polled() -> "from a thread": runs the loop until the thread has posted */
+static int start_polled(neap_completion *call, void *frame, const neap_values *arguments) {
+  uv_thread_t thread;
+  (void)frame;
+  lua_State *L = *(lua_State **)neap_value_pointer(neap_values_at(arguments, 0));
+  kept = neap_completion_ref(call);
+  int code = uv_thread_create(&thread, complete_slowly, neap_completion_ref(call));
+  if (code) return code;
+  uv_thread_join(&thread);
+  neapL_poll(L, 0);
+  return 0;
+}
+
+TEST(it_is_completed_while_it_starts) {
+  embedding e;
+  if (!embed(&e)) return;
+  static const neapL_function polled[] = {
+      {.kind = {.name = "later_polled"}, .arguments = "p", .start = start_polled},
+      {.kind = {.name = NULL}}};
+  lua_pushglobaltable(e.L);
+  neapL_register(e.L, polled);
+  lua_pop(e.L, 1);
+  lua_pushlightuserdata(e.L, &e.L);
+  lua_setglobal(e.L, "state");
+  CHECK(embed_run(&e, PRELUDE "local t = later_polled(state)\n"
+                              "assert(t:wait(5) == 'from a thread')"));
+  neap_completion_unref(kept);
+  embed_close(&e);
+}
+
+/* ---- Failing allocations ------------------------------------------------------------------------ */
+
+static const char every_way[] =
+    NATIVE "neap.run(function()\n"
+           "  local x = await(test.echo({1, {a = 'b'}, 'c'}, neap.buffer('bytes'), print))\n"
+           "  test.never():cancel('why')\n"
+           "  neap.try_for(0, function() await(test.never()) end)\n"
+           "  pcall(await, test.fail(2))\n"
+           "  await(test.later())\n"
+           "  await(test.sum({1, 2, 3}))\n"
+           "  await(test.progress(2, function(i, n) return i, n end))\n"
+           "  local c <close> = await(test.counter(5))\n"
+           "  await(c:add(2))\n"
+           "  test.never()\n"
+           "end)";
+
+/* The n-th allocation of Lua, or of the core, fails, and with `persist` all after it. */
+static bool run_with_failure(unsigned long n, bool is_core, bool persist) {
+  embedding e;
+  if (!embed(&e)) return false;
+  atomic_store(&counters_released, 0);
+  neapL_preload(e.L, "test", luaopen_test);
+  CHECK(luaL_loadbuffer(e.L, every_way, sizeof every_way - 1, "=script") == LUA_OK);
+  if (is_core) {
+    neap_loop_fail_allocation(neapL_loop(e.L), n, persist);
+  } else {
+    e.lua.fail_at = n;
+    e.lua.persist = persist;
+  }
+  if (lua_pcall(e.L, 0, 0, 0) != LUA_OK) lua_pop(e.L, 1);
+  bool has_fired = is_core ? neap_loop_fail_allocation(neapL_loop(e.L), 0, false) : e.lua.fired;
+  e.lua.fail_at = 0;
+  embed_close(&e);
+  return has_fired;
 }
 
 /* ---- Objects ------------------------------------------------------------------------------------ */
