@@ -118,11 +118,14 @@ typedef struct neapL__native_call {
 
 enum { FRAME_ROOM = 128 };
 
+/* One that is pending still has begun, but there was no memory for its Task. */
 static void end_call(call *self) {
+  neap_completion *completion = self->completion;
+  self->completion = NULL;
   neap__list_unlink(&self->link);
   neap__values_clear(&self->arguments);
-  neap_completion_unref(self->completion);
-  self->completion = NULL;
+  if (completion) neap__completion_abandon(completion);
+  neap_completion_unref(completion);
 }
 
 static int call_gc(lua_State *L) {

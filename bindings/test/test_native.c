@@ -621,6 +621,14 @@ static bool run_with_failure(unsigned long n, bool is_core, bool persist) {
   return has_fired;
 }
 
+TEST(each_allocation_of_native_functions_fails) {
+  for (int how = 0; how < 4; how++) {
+    unsigned long n = 1;
+    while (n < 3000 && run_with_failure(n, how & 1, how & 2)) n++;
+    CHECK(n > 5 && n < 3000);
+  }
+}
+
 /* ---- Objects ------------------------------------------------------------------------------------ */
 
 TEST(objects_have_methods_and_are_released_once) {
