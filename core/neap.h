@@ -248,7 +248,7 @@ NEAP_API void *neap_task_value(const neap_task *task);
 NEAP_API const neap_values *neap_task_values(const neap_task *task);
 
 /* Calls fn(data, task) once, in a turn after the one in which the task ends, or in the next one; at the latest
- * from neap_loop_close. The callback has a reference to the task. UV_ENOMEM. */
+ * from neap_loop_close. The callback has a reference to the task. UV_ENOMEM, NEAP_ECLOSED. */
 NEAP_API int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task),
                               void *data);
 

@@ -39,6 +39,7 @@ static void close_callback(neap__resource *resource) {
 
 int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task), void *data) {
   neap_loop *loop = task->loop;
+  if (loop->is_closing) return NEAP_ECLOSED;
   callback *self = neap__memory_new(&loop->memory, sizeof *self);
   if (!self) return UV_ENOMEM;
   self->resource.close = close_callback;

@@ -282,6 +282,40 @@ TEST(a_dropped_body_is_released_without_cleanup) {
   CHECK(released == 1 && journal_is(&log, "begin begin slept slept cleanup"));
 }
 
+/* ---- Results ------------------------------------------------------------------------------------- */
+
+static neap_step_result step_half(neap_task *self, void *frame) {
+  (void)frame;
+  neap_values_add_integer(neap_task_results(self), 1);
+  neap_values_open_map(neap_task_results(self));
+  return NEAP_STEP_END;
+}
+
+/* ---- The scopes of a cleanup --------------------------------------------------------------------- */
+
+/* Its target is slept for in a scope that the cleanup leaves open; with a timeout, that one passes. */
+static neap_step_result clean_in_scope(neap_task *self, void *frame) {
+  walk *me = frame;
+  neap_scope *scope;
+  neap_task *task;
+  switch (neap_task_place(self)) {
+  case 0:
+    CHECK(neap_scope_enter(self, me->timeout, false, &scope) == 0);
+    walk child = {.target = sleep_for(neap_task_loop(self), 0.5), .journal = me->journal};
+    CHECK(neap_task_start(neap_task_loop(self), &walk_body, &child, &task) == 0);
+    neap_task_unref(task);
+    return neap_await(self, neap_sleep(neap_task_loop(self), me->timeout < 9 ? 9 : 0.1, &task), &task, 1);
+  default: return NEAP_STEP_END;
+  }
+}
+
+static neap_step_result step_sleep(neap_task *self, void *frame) {
+  neap_task *task;
+  (void)frame;
+  if (neap_task_place(self) > 0) return NEAP_STEP_END;
+  return neap_await(self, neap_sleep(neap_task_loop(self), 9, &task), &task, 1);
+}
+
 /* ---- Loops --------------------------------------------------------------------------------------- */
 
 static neap_step_result step_loop(neap_task *self, void *frame) {
@@ -352,6 +386,25 @@ TEST(a_closing_loop_calls_it_too) {
   neap_task_unref(ended);
   bench_close(&b);
   CHECK(pending.calls == 1 && pending.status == NEAP_CANCELLED && queued.calls == 1);
+}
+
+static void end_again(void *data, neap_task *task) {
+  ending *self = data;
+  self->calls++;
+  CHECK(neap_task_on_end(task, end_again, self) == NEAP_ECLOSED);
+}
+
+TEST(nothing_is_called_once_the_loop_is_closing) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  ending again = {0};
+  neap_task *task = sleep_for(loop, 1);
+  CHECK(neap_task_on_end(task, end_again, &again) == 0);
+  neap_loop_close(loop);
+  CHECK(again.calls == 1);
+  CHECK(neap_task_on_end(task, end_again, &again) == NEAP_ECLOSED);
+  neap_task_unref(task);
+  CHECK(atomic_load(&b.memory.live) == 0);
 }
 
 TEST(a_callback_without_memory_is_refused) {
