@@ -54,12 +54,6 @@ static void forget(neap_task **place) {
 
 /* ---- Ending --------------------------------------------------------------------------------- */
 
-static neap_status final_status(const step_task *self) {
-  if (self->has_failed) return NEAP_FAILED;
-  bool is_cancelled = self->is_interrupted || neap__routine_is_cancelled(&self->routine);
-  return is_cancelled && !self->has_finished ? NEAP_CANCELLED : NEAP_DONE;
-}
-
 static void end(step_task *self, neap_status status) {
   forget(&self->waiting);
   forget(&self->awaited);
@@ -72,6 +66,15 @@ static void fail(step_task *self, const neap_error *error) {
   if (self->has_failed) return; /* the first counts */
   self->has_failed = true;
   neap__error_copy(&self->error, error, &self->texts);
+}
+
+/* What went wrong with its results has failed it. */
+static neap_status final_status(step_task *self) {
+  bool is_cancelled = self->is_interrupted || neap__routine_is_cancelled(&self->routine);
+  if (!self->has_failed && is_cancelled && !self->has_finished) return NEAP_CANCELLED;
+  int code = neap_values_error(&self->results);
+  if (code) fail(self, &(neap_error){.code = code});
+  return self->has_failed ? NEAP_FAILED : NEAP_DONE;
 }
 
 /* An await was cut off, and no cancellation from outside did it: this scope has. */

@@ -291,6 +291,18 @@ static neap_step_result step_half(neap_task *self, void *frame) {
   return NEAP_STEP_END;
 }
 
+TEST(an_error_of_its_results_fails_it) {
+  static const neap_body half = {.name = "half", .step = step_half};
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  neap_task *task;
+  CHECK(neap_task_start(loop, &half, NULL, &task) == 0);
+  CHECK(neap_task_status(task) == NEAP_FAILED && neap_task_values(task) == NULL);
+  CHECK(neap_task_error(task)->code == NEAP_EMISUSE);
+  neap_task_unref(task);
+  bench_close_idle(&b);
+}
+
 /* ---- The scopes of a cleanup --------------------------------------------------------------------- */
 
 /* Its target is slept for in a scope that the cleanup leaves open; with a timeout, that one passes. */
