@@ -85,12 +85,13 @@ static void explain_interruption(step_task *self, const neap_scope *scope) {
   fail(self, &(neap_error){.code = scope->timed_out ? UV_ETIMEDOUT : NEAP_ECANCELLED});
 }
 
-/* Leaves the scopes that it has left open, as an error that leaves them would. False: their tasks still run. */
+/* Leaves the scopes that it has left open, as an error of the body that leaves them would; those of the cleanup,
+ * which has none, are waited for. False: their tasks still run. */
 static bool leave_scopes(step_task *self) {
   for (neap_scope *scope; (scope = neap__routine_scope(&self->routine));) {
-    explain_interruption(self, scope);
-    bool is_broken = self->is_interrupted || self->has_failed;
-    if (scope != &self->shield && is_broken) neap_scope_cancel(scope);
+    bool is_body = self->phase == LEAVING_BODY;
+    if (is_body) explain_interruption(self, scope);
+    if (is_body && (self->is_interrupted || self->has_failed)) neap_scope_cancel(scope);
     if (neap__scope_join(scope)) return false;
     close_scope(self, scope);
   }

@@ -328,6 +328,26 @@ static neap_step_result step_sleep(neap_task *self, void *frame) {
   return neap_await(self, neap_sleep(neap_task_loop(self), 9, &task), &task, 1);
 }
 
+/* The body was cancelled, its cleanup was not: what that has left open ends by itself. */
+TEST(a_scope_that_a_cleanup_leaves_open_is_left) {
+  static const neap_body body = {.name = "sleeper",
+                                 .frame_size = sizeof(walk),
+                                 .step = step_sleep,
+                                 .cleanup = clean_in_scope};
+  for (int is_timed = 0; is_timed < 2; is_timed++) {
+    bench b;
+    journal log = {""};
+    neap_loop *loop = bench_open(&b);
+    neap_task *task = start(loop, &body, (walk){.journal = &log, .timeout = is_timed ? 0.1 : 99});
+    CHECK(neap_task_cancel(task));
+    CHECK(neap_loop_run(loop, task) == 0);
+    CHECK(neap_task_status(task) == NEAP_CANCELLED);
+    CHECK(journal_is(&log, is_timed ? "begin" : "begin slept end"));
+    neap_task_unref(task);
+    bench_close(&b);
+  }
+}
+
 /* ---- Loops --------------------------------------------------------------------------------------- */
 
 static neap_step_result step_loop(neap_task *self, void *frame) {
