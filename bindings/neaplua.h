@@ -125,7 +125,8 @@ typedef int (*neapL_push)(lua_State *L, neap_task *task);
 NEAP_API void neapL_push_task_with(lua_State *L, neap_task *task, neapL_push push);
 
 /* The task behind the Lua Task at `index`; NULL: it is none. Borrowed until Lua collects that: a task in C
- * that awaits it keeps it by a value on the stack or in the registry. [-0, +0, -] */
+ * that awaits it keeps it by a value on the stack or in the registry; it fails with NEAP_ESCRIPT where a function
+ * of Lua has. [-0, +0, -] */
 NEAP_API neap_task *neapL_to_task(lua_State *L, int index);
 
 /* ---- Native async functions ------------------------------------------------------------------ */

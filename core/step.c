@@ -17,9 +17,8 @@ typedef struct step_task {
   const neap_body *body;
   neap_task *waiting;  /* neap_task_await: referenced while it waits */
   neap_task *awaited;  /* neap_await: referenced up to the next one */
-  neap_task *failed;   /* whose error it is; referenced */
-  neap_error error;    /* or its own, */
-  char *texts;         /* with its strings */
+  neap_error error;
+  char *texts; /* its strings */
   void *value;
   void (*release_value)(void *value);
   neap_values results;
@@ -107,14 +106,19 @@ static void begin_cleanup(step_task *self) {
 
 /* ---- Running -------------------------------------------------------------------------------- */
 
+/* A copy: a task of Lua is there as long as Lua has it. Its error is with Lua, too. */
+static void fail_as(step_task *self, const neap_task *other) {
+  const neap_error *error = neap_task_error(other);
+  fail(self, error ? error : &(neap_error){.code = NEAP_ESCRIPT});
+}
+
 /* How the wait of neap_await has ended: true if the body goes on. In a cleanup it always does. */
 static bool has_arrived(step_task *self) {
   const neap_task *awaited = self->awaited;
   self->is_awaiting = false;
   if (self->is_settling || self->phase == IN_CLEANUP || awaited->status == NEAP_DONE) return true;
   if (awaited->status == NEAP_FAILED) {
-    if (!self->has_failed) self->failed = neap_task_ref(self->awaited);
-    self->has_failed = true;
+    fail_as(self, awaited);
   } else if (neap__routine_is_cancelled(&self->routine)) {
     self->is_interrupted = true;
   } else {
@@ -172,9 +176,7 @@ static void drop(neap__routine *routine) {
 /* ---- The task ------------------------------------------------------------------------------- */
 
 static const neap_error *step_error(const neap_task *task) {
-  const step_task *self = of_task(task);
-  const neap_error *error = self->failed ? neap_task_error(self->failed) : NULL;
-  return error ? error : &self->error;
+  return &of_task(task)->error;
 }
 
 static void *step_value(const neap_task *task) {
@@ -192,7 +194,6 @@ static void destroy(neap_task *task) {
   neap__values_clear(&self->results);
   free(self->texts);
   neap__loop_anchor(loop);
-  forget(&self->failed);
   neap__task_deinit(task);
   neap__memory_free(&loop->memory, self);
   neap__loop_unanchor(loop);

@@ -306,6 +306,49 @@ TEST(a_failure_below_a_step_is_reported) {
   CHECK(e.errors == 1);
 }
 
+/* ---- A step awaits a Task of Lua --------------------------------------------------------------- */
+
+typedef struct awaiting {
+  neap_task *task; /* of Lua; a reference */
+} awaiting;
+
+static neap_step_result step_await(neap_task *self, void *frame) {
+  awaiting *me = frame;
+  if (neap_task_place(self) > 0) return NEAP_STEP_END;
+  return neap_await(self, 0, &me->task, 1);
+}
+
+static const neap_body await_body = {
+    .name = "await", .frame_size = sizeof(awaiting), .step = step_await};
+
+/* The Task is collected when the step has ended with its error. */
+static void check_awaited(const char *chunk) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(embed_run(&e, chunk));
+  lua_getglobal(e.L, "task");
+  neap_task *lua_task = neapL_to_task(e.L, -1), *task = NULL;
+  if (!CHECK(lua_task != NULL)) return;
+  awaiting init = {neap_task_ref(lua_task)};
+  CHECK(neap_task_start(neapL_loop(e.L), &await_body, &init, &task) == 0);
+  CHECK(neapL_wait(e.L, task, 5) == 0);
+  CHECK(neap_task_status(task) == NEAP_FAILED);
+  lua_pop(e.L, 1);
+  CHECK(embed_run(&e, "pcall(require('neap').await, task) task:error() task = nil\n"
+                      "collectgarbage() collectgarbage()"));
+  const neap_error *error = neap_task_error(task);
+  CHECK(error && error->code == NEAP_ESCRIPT);
+  neap_task_unref(task);
+  embed_close(&e);
+}
+
+TEST(a_step_fails_with_a_task_of_lua) {
+  check_awaited(PRELUDE "task = neap.start(function() await(neap.yield()) error('x') end)");
+  check_awaited(PRELUDE "task = neap.failed('x')");
+  check_awaited(PRELUDE "local t = neap.start(function() await(neap.yield()) error('x') end)\n"
+                        "task = neap.all{neap.sleep(0), t}");
+}
+
 /* ---- In a callback -------------------------------------------------------------------------- */
 
 static void on_end(void *data, neap_task *task) {
