@@ -4,23 +4,34 @@
 
 #include <stdlib.h>
 
-static neap__post *take_all(neap_inbox *inbox) {
+static neap__post *last_post(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
-  neap__post *posts = inbox->head;
-  inbox->head = inbox->tail = NULL;
+  neap__post *post = inbox->tail;
   uv_mutex_unlock(&inbox->mutex);
-  return posts;
+  return post;
 }
 
+static neap__post *take_first(neap_inbox *inbox) {
+  uv_mutex_lock(&inbox->mutex);
+  neap__post *post = inbox->head;
+  if (post) inbox->head = post->next;
+  if (!inbox->head) inbox->tail = NULL;
+  uv_mutex_unlock(&inbox->mutex);
+  return post;
+}
+
+/* One after the other: a post may close the loop, and then those behind it are called by that. */
 bool neap__inbox_drain(neap_inbox *inbox) {
-  neap__post *posts = take_all(inbox);
-  bool any = posts != NULL;
-  while (posts) {
-    neap__post *post = posts;
-    posts = post->next;
-    post->fn(post);
+  const neap__post *last = last_post(inbox);
+  if (!last) return false;
+  neap_inbox_ref(inbox);
+  for (bool is_last = false; !is_last;) {
+    neap__post *post = take_first(inbox);
+    is_last = post == last || !post;
+    if (post) post->fn(post);
   }
-  return any;
+  neap_inbox_unref(inbox);
+  return true;
 }
 
 void neap__inbox_wait(neap_inbox *inbox) {

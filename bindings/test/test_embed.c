@@ -153,6 +153,19 @@ TEST(a_post_wakes_the_host_by_descriptor_and_callback) {
   embed_close(&e);
 }
 
+typedef struct nested {
+  lua_State *L;
+  neap_task *task;
+  neap_progress progress;
+  int code;
+} nested;
+
+static void poll_in_post(void *data) {
+  nested *self = data;
+  self->progress = neapL_poll(self->L, 0);
+  self->code = neapL_wait(self->L, self->task, 1);
+}
+
 /* Nothing is pending, and it waits all the same. */
 TEST(a_poll_waits_for_a_post) {
   embedding e;
@@ -244,6 +257,47 @@ TEST(a_script_may_run_the_loop_of_the_host) {
   lua_close(e.L);
   CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
   CHECK(uv_loop_close(&uv) == 0);
+}
+
+typedef struct closing {
+  embedding *e;
+  int closed_before; /* posts that came behind, and before it was closed */
+  bool is_closed;
+} closing;
+
+static void close_in_post(void *data) {
+  closing *self = data;
+  lua_close(self->e->L);
+  self->is_closed = true;
+}
+
+static void count_before(void *data) {
+  closing *self = data;
+  if (!self->is_closed) self->closed_before++;
+}
+
+/* A host that ends when it is told to, by a post. */
+TEST(a_post_may_close_it) {
+  uv_loop_t uv;
+  embedding e;
+  CHECK(uv_loop_init(&uv) == 0);
+  if (!embed_on(&e, &uv)) return;
+  closing self = {&e, 0, false};
+  neap_values *values;
+  CHECK(neap_values_new(&values) == 0);
+  CHECK(luaL_loadstring(e.L, "called = true") == LUA_OK);
+  CHECK(neapL_to_values(e.L, -1, values) == 0);
+  neap_callback *callback = neap_value_callback(neap_values_at(values, 0));
+  neap_loop *loop = neapL_loop(e.L);
+  neap_loop_hold(loop);
+  CHECK(neap_loop_post(loop, close_in_post, &self) == 0);
+  CHECK(neap_callback_call(callback, NULL) == 0);
+  CHECK(neap_loop_post(loop, count_before, &self) == 0);
+  neap_values_free(values);
+  CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+  CHECK(uv_loop_close(&uv) == 0);
+  CHECK(self.is_closed && self.closed_before == 1);
+  CHECK(e.lua.bytes == 0 && e.core == 0);
 }
 
 /* The loop is closed first: neap has to be before that. */
