@@ -292,6 +292,13 @@ static void init_handles(neap_loop *loop, uv_loop_t *uv) {
   if (loop->is_shared) start_watching(loop);
 }
 
+/* libuv watches a descriptor from its next run on: the one of posts, before neap_loop_fd is waited on. */
+static void watch_posts(neap_loop *loop) {
+  neap_loop_hold(loop);
+  uv_run(loop->uv, UV_RUN_NOWAIT);
+  neap_loop_release(loop);
+}
+
 static int init_uv(neap_loop *loop, uv_loop_t *borrowed) {
   uv_loop_t *uv = borrowed ? borrowed : &loop->own;
   loop->owns_uv = !borrowed;
@@ -305,6 +312,7 @@ static int init_uv(neap_loop *loop, uv_loop_t *borrowed) {
   }
   init_handles(loop, uv);
   loop->anchors += OWN_HANDLES;
+  if (loop->owns_uv) watch_posts(loop);
   return 0;
 }
 

@@ -153,6 +153,20 @@ TEST(a_post_wakes_the_host_by_descriptor_and_callback) {
   embed_close(&e);
 }
 
+/* Before the loop has ever been run. */
+TEST(a_post_wakes_a_host_that_has_not_polled_yet) {
+  embedding e;
+  if (!embed(&e)) return;
+  int count = 0;
+  CHECK(neapL_due(e.L) == HUGE_VAL);
+  CHECK(neap_loop_post(neapL_loop(e.L), on_post, &count) == 0);
+  struct pollfd descriptor = {.fd = neapL_fd(e.L), .events = POLLIN};
+  CHECK(poll(&descriptor, 1, 1000) == 1);
+  neapL_poll(e.L, 0);
+  CHECK(count == 1);
+  embed_close(&e);
+}
+
 typedef struct nested {
   lua_State *L;
   neap_task *task;
