@@ -110,7 +110,7 @@ void neapL_preload(lua_State *L, const char *name, lua_CFunction open) {
 static neapL__state *idle_state(lua_State *L) {
   neapL__state *state = neapL__state_get(L);
   if (!state || state->is_closing || state->is_running || state->is_loopless) return NULL;
-  if (state->loop->current || state->loop->is_turning) return NULL;
+  if (neap__loop_is_running(state->loop)) return NULL;
   if (!lua_checkstack(L, LUA_MINSTACK) || neapL__luv_runs(L, state)) return NULL;
   return state;
 }

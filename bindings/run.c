@@ -209,8 +209,7 @@ static void finish(lua_State *L, neapL__state *state) {
 
 /* After an error that is none of a task's: no memory. */
 static int abandon(lua_State *L, neapL__state *state) {
-  state->loop->is_turning = false;
-  state->loop->current = NULL;
+  neap__loop_recover(state->loop);
   state->nesting = 0;
   neapL__close_bodies(L, state);
   drop_operations(state->loop);
@@ -258,7 +257,7 @@ static int run(lua_State *L) {
   run_options options = {NULL, default_grace, neapL__debug_default()};
   neapL__check_open(L, state);
   neapL__check_loop(L, state, "run");
-  if (state->is_running || state->loop->is_turning)
+  if (state->is_running || neap__loop_is_running(state->loop))
     return neapL__misuse(L,
                          "neap.run inside a running loop; start a task with neap.start, or await");
   if (neapL__luv_runs(L, state))
@@ -315,7 +314,7 @@ static int pump_for(lua_State *L, wait_call *call, bool explains) {
   lua_pushlightuserdata(L, call);
   lua_pushboolean(L, explains);
   int status = lua_pcall(L, 2, LUA_MULTRET, 0);
-  state->loop->is_turning = false;
+  neap__loop_recover(state->loop);
   state->runner = state->aux;
   state->is_running = false;
   state->wait_call = NULL;
@@ -367,7 +366,7 @@ int neapL__task_wait(lua_State *L) {
   neapL__check_open(L, state);
   neapL__check_loop(L, state, "wait");
   if (state->loop->current) return neapL__misuse(L, "wait inside a task: use await");
-  if (state->is_running || state->loop->is_turning)
+  if (state->is_running || neap__loop_is_running(state->loop))
     return neapL__misuse(L, "wait inside a running loop: it would stop it; use on_done, or a task");
   if (neapL__luv_runs(L, state))
     return neapL__misuse(L, "wait inside uv.run: it would stop it; use on_done, or a task");
@@ -399,8 +398,7 @@ void neapL__run_turns(void *data) {
 }
 
 void neapL__recover(lua_State *L, neapL__state *state) {
-  state->loop->is_turning = false;
-  state->loop->current = NULL;
+  neap__loop_recover(state->loop);
   state->nesting = 0;
   neapL__close_bodies(L, state);
   drop_operations(state->loop);

@@ -25,11 +25,13 @@ bool neap__inbox_drain(neap_inbox *inbox) {
   const neap__post *last = last_post(inbox);
   if (!last) return false;
   neap_inbox_ref(inbox);
+  inbox->is_calling = true;
   for (bool is_last = false; !is_last;) {
     neap__post *post = take_first(inbox);
     is_last = post == last || !post;
     if (post) post->fn(post);
   }
+  inbox->is_calling = false;
   neap_inbox_unref(inbox);
   return true;
 }

@@ -90,6 +90,17 @@ static inline double neap__loop_now(neap_loop *loop) {
 void neap__loop_ready(neap_loop *loop, neap__runnable *runnable);
 int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline);
 
+/* Whether something that the loop has called is under way: then it is not to be run. */
+static inline bool neap__loop_is_running(const neap_loop *loop) {
+  return loop->current || loop->is_turning || loop->inbox->is_calling;
+}
+
+/* After an error that has left what the loop had called. */
+static inline void neap__loop_recover(neap_loop *loop) {
+  loop->is_turning = loop->inbox->is_calling = false;
+  loop->current = NULL;
+}
+
 /* Runs turns until nothing is ready, or it is time to look at I/O. */
 void neap__loop_turns(neap_loop *loop);
 

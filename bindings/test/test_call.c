@@ -176,6 +176,18 @@ TEST(waiting_tells_of_deadlock_and_time) {
   embed_close(&e);
 }
 
+TEST(neap_run_is_refused_in_a_call) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(embed_run(&e, "function main() require('neap').run(function() end) end"));
+  neap_task *task = call_name(&e, "main", NULL);
+  CHECK(neapL_wait(e.L, task, 5) == 0);
+  CHECK(neap_task_status(task) == NEAP_FAILED);
+  if (neap_task_error(task)) CHECK(neap_task_error(task)->code == NEAP_EMISUSE);
+  neap_task_unref(task);
+  embed_close(&e);
+}
+
 /* ---- Cancellation --------------------------------------------------------------------------- */
 
 TEST(a_cancelled_call_ends_when_the_function_has_cleaned_up) {

@@ -167,6 +167,11 @@ TEST(a_post_wakes_a_host_that_has_not_polled_yet) {
   embed_close(&e);
 }
 
+static void post_late(void *data) {
+  uv_sleep(20);
+  post_once(data);
+}
+
 typedef struct nested {
   lua_State *L;
   neap_task *task;
@@ -178,6 +183,26 @@ static void poll_in_post(void *data) {
   nested *self = data;
   self->progress = neapL_poll(self->L, 0);
   self->code = neapL_wait(self->L, self->task, 1);
+}
+
+/* Neither by its libuv loop nor by itself: that is running. */
+TEST(the_loop_is_not_run_from_a_post) {
+  embedding e;
+  if (!embed(&e)) return;
+  nested self = {e.L, NULL, NEAP_PROGRESS, 0};
+  CHECK(neap_sleep(neapL_loop(e.L), 0.001, &self.task) == 0);
+  for (int i = 0; i < 2; i++) {
+    self.progress = NEAP_PROGRESS;
+    self.code = 0;
+    CHECK(neap_loop_post(neapL_loop(e.L), poll_in_post, &self) == 0);
+    if (i == 0)
+      neapL_poll(e.L, 0);
+    else
+      neap_loop_step(neapL_loop(e.L));
+    CHECK(self.progress == NEAP_IDLE && self.code == NEAP_EMISUSE);
+  }
+  neap_task_unref(self.task);
+  embed_close(&e);
 }
 
 /* Nothing is pending, and it waits all the same. */
