@@ -211,6 +211,7 @@ static neap_progress wait_at_most(neap_loop *loop, double seconds) {
   else
     poll_now(loop);
   neap_loop_release(loop);
+  set_alarm(loop, HUGE_VAL); /* it was for this poll */
   return is_pending || loop->ready.head ? NEAP_PROGRESS : NEAP_IDLE;
 }
 

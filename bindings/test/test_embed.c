@@ -172,6 +172,22 @@ static void post_late(void *data) {
   post_once(data);
 }
 
+/* What a poll has set an alarm for is over with it. */
+TEST(nothing_is_due_after_a_poll_that_ended_early) {
+  embedding e;
+  if (!embed(&e)) return;
+  int count = 0;
+  uv_thread_t thread;
+  poster self = {neap_loop_inbox(neapL_loop(e.L)), &count};
+  neapL_poll(e.L, 0);
+  CHECK(uv_thread_create(&thread, post_late, &self) == 0);
+  while (count == 0) neapL_poll(e.L, 10);
+  uv_thread_join(&thread);
+  CHECK(neapL_due(e.L) == HUGE_VAL);
+  CHECK(neapL_poll(e.L, 0) == NEAP_IDLE);
+  embed_close(&e);
+}
+
 typedef struct nested {
   lua_State *L;
   neap_task *task;
