@@ -160,7 +160,7 @@ void neapL__leave_luv(neapL__state *state) {
 /* uv.run(mode?): luv's, which runs neap's tasks, too, unless the loop runs already. */
 static int run(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
-  if (state->is_running || state->loop->current || state->loop->is_turning)
+  if (state->is_running || neap__loop_is_running(state->loop))
     return neapL__misuse(
         L, "uv.run inside neap's loop, which runs luv's callbacks, too: leave it out");
   if (neapL__luv_runs(L, state)) return neapL__misuse(L, "uv.run inside uv.run");
