@@ -32,7 +32,7 @@ local guard = async(function(actor)
 end)
 
 -- Called by the host. What it returns is shown; cancelled, it ends its actors.
-function main()
+function main() -- luacheck: globals main
   local hero, sloth = { x = 0, speed = 2 }, { x = 0, speed = 0.5 }
   local bomb, watch = { ticks = 0 }, { rounds = 0 }
   local hero_frame, is_late
@@ -44,7 +44,7 @@ function main()
     await(explosion)
     scope:cancel()
   end)
-  return ("hero: frame %d; sloth: %s, %.2f; bomb: %d ticks; guard: %d rounds, %s"):format(hero_frame,
-    is_late and "late" or "in time", sloth.x, bomb.ticks, watch.rounds,
-    watch.is_home and "home" or "out")
+  local story = "hero: frame %d; sloth: %s, %.2f; bomb: %d ticks; guard: %d rounds, %s"
+  return story:format(hero_frame, is_late and "late" or "in time", sloth.x, bomb.ticks,
+    watch.rounds, watch.is_home and "home" or "out")
 end
