@@ -167,7 +167,7 @@ NEAP_API void neapL_register_class(lua_State *L, const neap_class *class_,
 
 /* Adds the Lua value at `index`. 0, or the code that is the list's error then: NEAP_ETYPE for what does not cross
  * (coroutines, userdata of others), NEAP_EDEPTH also for tables with cycles. A table is an array if it has the keys
- * 1 to n, n > 0, and no other; else a map. [-0, +0, m] */
+ * 1 to n and no other, also an empty one; else a map. [-0, +0, m] */
 NEAP_API int neapL_to_values(lua_State *L, int index, neap_values *values);
 
 /* Pushes a value. [-0, +1, m] */
