@@ -736,7 +736,8 @@ NEAP_API void neap_work_fail(neap_work *work, const neap_error *error);
 /* Done after `seconds`; UV_EINVAL if they are negative or not a number. */
 NEAP_API int neap_sleep(neap_loop *loop, double seconds, neap_task **task);
 
-/* Done when all of `tasks` have ended, which are referenced until then. */
+/* Ends when all of `tasks` have ended, which are referenced until then: done, or with the error of the first in
+ * the list that has failed. */
 NEAP_API int neap_all(neap_loop *loop, neap_task *const *tasks, size_t count, neap_task **task);
 
 /* Done when the first of `tasks` (at least one) has ended, well or not; see neap_any_index. */

@@ -6,16 +6,30 @@
 
 enum { MOST = 16 };
 
-/* What a C# compiler would keep of an async method: its variables, and where it goes on. */
+/* What a C# compiler would keep of an async method: its variables. neap keeps the place where it goes on. */
 typedef struct reading {
-  neap_loop *loop;
   char **paths;
   size_t count;
-  int place;
-  neap_scope *scope;
   neap_task *reads[MOST];
-  neap_task *all;
 } reading;
+
+static int start_reads(neap_loop *loop, reading *frame, neap_task **all) {
+  int code = 0;
+  for (size_t i = 0; i < frame->count && !code; i++)
+    code = neap_fs_read_file(loop, frame->paths[i], &frame->reads[i]);
+  return code ? code : neap_all(loop, frame->reads, frame->count, all);
+}
+
+/* The scope is left when the body ends: out of time, it cancels what still reads, and fails the task. */
+static neap_step_result read_files(neap_task *self, void *data) {
+  reading *frame = (reading *)data;
+  neap_scope *scope;
+  neap_task *all = NULL;
+  if (neap_task_place(self) > 0) return NEAP_STEP_END;
+  int code = neap_scope_enter(self, 1.0, false, &scope);
+  if (!code) code = start_reads(neap_task_loop(self), frame, &all);
+  return neap_await(self, code, &all, 1);
+}
 
 static void print_file(const char *path, const neap_task *read) {
   size_t size;
@@ -26,44 +40,26 @@ static void print_file(const char *path, const neap_task *read) {
     printf("%s: %s\n", path, error ? neap_error_message(error->code) : "not within a second");
 }
 
-static int start_reads(neap_task *self, reading *frame) {
-  int code = neap_scope_enter(self, 1.0, false, &frame->scope);
-  for (size_t i = 0; i < frame->count && !code; i++)
-    code = neap_fs_read_file(frame->loop, frame->paths[i], &frame->reads[i]);
-  return code ? code : neap_all(frame->loop, frame->reads, frame->count, &frame->all);
-}
-
-static neap_step_result read_files(neap_task *self, void *data) {
-  reading *frame = (reading *)data;
-  if (frame->place == 0) {
-    neap_error error = {0};
-    frame->place = 1;
-    error.code = start_reads(self, frame);
-    if (error.code)
-      neap_task_fail(self, &error);
-    else if (neap_task_await(self, frame->all))
-      return NEAP_STEP_WAIT;
-  }
-  /* Leaving the scope waits for what is still in it. */
-  if (frame->scope && neap_scope_exit(self, frame->scope)) return NEAP_STEP_WAIT;
+/* As `finally`: however the body has ended. */
+static neap_step_result print_files(neap_task *self, void *data) {
+  const reading *frame = (const reading *)data;
+  (void)self;
   for (size_t i = 0; i < frame->count && frame->reads[i]; i++)
     print_file(frame->paths[i], frame->reads[i]);
   return NEAP_STEP_END;
 }
 
 static void release(void *data) {
-  reading *frame = (reading *)data;
+  const reading *frame = (const reading *)data;
   for (size_t i = 0; i < frame->count; i++)
     if (frame->reads[i]) neap_task_unref(frame->reads[i]);
-  if (frame->all) neap_task_unref(frame->all);
 }
 
-static const neap_body body = {"read_files", sizeof(reading), read_files, release};
+static const neap_body body = {"read_files", sizeof(reading), read_files, release, print_files};
 
 static int run(neap_loop *loop, char **paths, size_t count) {
   neap_task *task;
   reading frame = {0};
-  frame.loop = loop;
   frame.paths = paths;
   frame.count = count;
   int code = neap_task_start(loop, &body, &frame, &task);
