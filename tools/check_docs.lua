@@ -1,7 +1,7 @@
--- check_docs.lua FILE...: the code in documents is true. Blocks marked ```lua have to compile; those
--- marked ```lua run have to run as well, each in an interpreter of its own. Blocks marked ```c build
--- have to compile, and ```c run to run; ```c build NAME is a module for the Lua blocks below it in
--- its file. ./dev says how to compile C: NEAP_DOCS_CC and NEAP_DOCS_LIBS.
+-- check_docs.lua FILE...: the code in documents is true. Blocks marked ```lua have to compile;
+-- ```lua run have to run as well, each in an interpreter of its own; ```c build have to compile;
+-- ```c run to run; ```c build NAME is a module for the Lua blocks below it in its file.
+-- ./dev says how to compile C: NEAP_DOCS_CC and NEAP_DOCS_LIBS.
 
 local function read_lines(path)
   local lines = {}
