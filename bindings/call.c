@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include "../core/callback.h"
 #include "../core/cancel.h"
 #include "../core/error.h"
 #include "await.h"
@@ -298,32 +299,46 @@ static int call_named(lua_State *L) {
   return named_result(L, LUA_OK, 0);
 }
 
-typedef struct naming {
-  const char *name;
+typedef struct calling {
+  const char *name;        /* or */
+  neap_callback *callback;
   const neap_values *arguments;
-} naming;
+} calling;
 
-/* (naming) -> call_named, name, ... */
-static int push_named(lua_State *L) {
-  const naming *self = lua_touserdata(L, 1);
+/* (calling) -> a function, its arguments */
+static int push_call(lua_State *L) {
+  const calling *self = lua_touserdata(L, 1);
+  if (self->callback) {
+    neapL__push_callback(L, self->callback);
+    return 1 + neapL_push_values(L, self->arguments);
+  }
   lua_pushcfunction(L, call_named);
   lua_pushstring(L, self->name);
   return 2 + neapL_push_values(L, self->arguments);
 }
 
-int neapL_call(lua_State *L, const char *name, const neap_values *arguments, neap_task **task) {
-  int code = !open_state(L) ? NEAP_EMISUSE : arguments ? neap_values_error(arguments) : 0;
+static int call_with_values(lua_State *L, calling self, neap_task **task) {
+  int code = !open_state(L) ? NEAP_EMISUSE : self.arguments ? neap_values_error(self.arguments) : 0;
   if (code) return code;
   if (!lua_checkstack(L, LUA_MINSTACK)) return UV_ENOMEM;
   int top = lua_gettop(L);
-  naming self = {name, arguments};
-  lua_pushcfunction(L, push_named);
+  lua_pushcfunction(L, push_call);
   lua_pushlightuserdata(L, &self);
-  if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK) {
-    lua_settop(L, top);
-    return UV_ENOMEM;
-  }
-  return neapL_start(L, lua_gettop(L) - top - 1, task);
+  if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK)
+    return neapL_start(L, lua_gettop(L) - top - 1, task);
+  lua_settop(L, top);
+  return UV_ENOMEM;
+}
+
+int neapL_call(lua_State *L, const char *name, const neap_values *arguments, neap_task **task) {
+  return call_with_values(L, (calling){.name = name, .arguments = arguments}, task);
+}
+
+int neapL_call_back(lua_State *L, neap_callback *callback, const neap_values *arguments,
+                    neap_task **task) {
+  const neapL__state *state = open_state(L);
+  if (!state || callback->data != state) return NEAP_EMISUSE;
+  return call_with_values(L, (calling){.callback = callback, .arguments = arguments}, task);
 }
 
 /* ---- Results -------------------------------------------------------------------------------- */

@@ -11,100 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Arguments ------------------------------------------------------------------------------ */
-
-/* What a letter of neapL_function.arguments stands for. */
-typedef struct letter {
-  char letter;
-  const char *expected;
-} letter;
-
-static const letter letters[] = {{'b', "boolean"},
-                                 {'i', "integer"},
-                                 {'n', "number"},
-                                 {'s', "string or Buffer"},
-                                 {'p', "light userdata"},
-                                 {'o', "native object"},
-                                 {'f', "function"},
-                                 {'a', "array"},
-                                 {'m', "table with keys"},
-                                 {'t', "table"}};
-
-static const char *expected_of(char wanted) {
-  for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
-    if (letters[i].letter == wanted) return letters[i].expected;
-  return "other value";
-}
-
-static bool is_whole(const neap_value *value) {
-  return value->kind == NEAP_VALUE_NUMBER &&
-         (neap_value_integer(value) != 0 || neap_value_number(value) == 0);
-}
-
-static bool is_empty_table(const neap_value *value) {
-  return value->kind == NEAP_VALUE_ARRAY && value->size == 0;
-}
-
-static bool fits(const neap_value *value, char wanted) {
-  neap_value_kind kind = neap_value_kind_of(value);
-  switch (wanted) {
-  case 'b': return kind == NEAP_VALUE_BOOLEAN;
-  case 'i': return kind == NEAP_VALUE_INTEGER || is_whole(value);
-  case 'n': return kind == NEAP_VALUE_INTEGER || kind == NEAP_VALUE_NUMBER;
-  case 's': return kind == NEAP_VALUE_BYTES || kind == NEAP_VALUE_BUFFER;
-  case 'p': return kind == NEAP_VALUE_POINTER;
-  case 'o': return kind == NEAP_VALUE_OBJECT;
-  case 'f': return kind == NEAP_VALUE_CALLBACK;
-  case 'a': return kind == NEAP_VALUE_ARRAY;
-  case 'm': return kind == NEAP_VALUE_MAP || is_empty_table(value);
-  case 't': return kind == NEAP_VALUE_ARRAY || kind == NEAP_VALUE_MAP;
-  default: return wanted == '.';
-  }
-}
-
-/* One that is missing has the call in its place. */
-static void bad_argument(lua_State *L, int index, char wanted, bool is_there) {
-  const char *expected = expected_of(wanted);
-  if (is_there)
-    luaL_typeerror(L, index, expected);
-  else
-    luaL_argerror(L, index, lua_pushfstring(L, "%s expected, got no value", expected));
-}
-
-static void add_argument(lua_State *L, int index, neap_values *values) {
-  int code = neapL_to_values(L, index, values);
-  if (!code) return;
-  if (code == UV_ENOMEM) neapL__raise_memory(L);
-  if (code == NEAP_EDEPTH) luaL_argerror(L, index, "it is nested too deeply, or has a cycle");
-  if (neapL__to_native_object(L, index)) luaL_argerror(L, index, "the object is closed");
-  if (neapL__to_buffer(L, index)) neapL__check_buffer(L, index); /* raises why it is none */
-  luaL_argerror(L, index, "a value of this type, or one in it, cannot be passed to C");
-}
-
-/* Adds argument `i` of n, which `want` stands for. */
-static void add_wanted(lua_State *L, int i, int n, char want, bool is_optional,
-                       neap_values *values) {
-  bool is_absent = i > n || (is_optional && lua_isnil(L, i));
-  if (is_absent && (is_optional || want == '.')) {
-    neap_values_add_nil(values);
-    return;
-  }
-  if (is_absent) bad_argument(L, i, want, false);
-  add_argument(L, i, values);
-  if (!fits(neap_values_at(values, (size_t)i - 1), want)) bad_argument(L, i, want, true);
-}
-
-/* The letters are followed as far as they go; each argument that is there crosses. */
-static void add_arguments(lua_State *L, int n, const char *wanted, neap_values *values) {
-  if (!wanted) wanted = "";
-  for (int i = 1; i <= n || *wanted; i++) {
-    char want = *wanted ? *wanted++ : '.';
-    bool is_optional = *wanted == '?';
-    if (is_optional) wanted++;
-    add_wanted(L, i, n, want, is_optional, values);
-  }
-}
-
 /* ---- The call ------------------------------------------------------------------------------- */
 
 /* What a call works with, in a userdata whose __gc frees it, whatever raises. One is kept for the next call, in
@@ -193,6 +99,7 @@ static void put_call_back(lua_State *L, neapL__state *state, int index, call *se
 typedef struct native_row {
   neapL__row row;
   const neapL_function *function;
+  const neap_class *class_; /* of a method; NULL: it is none */
 } native_row;
 
 static void prepare_completion(lua_State *L, neapL__state *state, call *self,
@@ -265,7 +172,12 @@ static int run_job(neap_work *work, void *data) {
 static void interrupt_job(neap_work *work, void *data) {
   job *self = data;
   (void)work;
-  if (self->function->interrupt) self->function->interrupt(self->frame);
+  if (self->function->interrupt) self->function->interrupt(self->frame, &self->arguments);
+}
+
+/* The Task may be kept for long. */
+static void finish_job(void *data) {
+  neap__values_clear(&((job *)data)->arguments);
 }
 
 static void release_job(void *data) {
@@ -276,9 +188,17 @@ static void release_job(void *data) {
   free(self);
 }
 
-static const neap_work_kind job_kind = {"native", run_job, interrupt_job, release_job, false};
-static const neap_work_kind abandonable_kind = {"native", run_job, interrupt_job, release_job,
-                                                true};
+static const neap_work_kind job_kind = {.name = "native",
+                                        .run = run_job,
+                                        .interrupt = interrupt_job,
+                                        .finish = finish_job,
+                                        .release = release_job};
+static const neap_work_kind abandonable_kind = {.name = "native",
+                                                .run = run_job,
+                                                .interrupt = interrupt_job,
+                                                .finish = finish_job,
+                                                .release = release_job,
+                                                .is_abandonable = true};
 
 /* Takes over the arguments. */
 static job *new_job(const neapL_function *function, neap_values *arguments) {
@@ -306,6 +226,11 @@ static void call_on_thread(lua_State *L, neapL__state *state, const native_row *
 
 /* ---- From Lua ------------------------------------------------------------------------------- */
 
+/* A method is not called with an object of another class, whose memory is something else. */
+static void check_self(lua_State *L, const neap_class *class_) {
+  if (!neapL__is_native_object(L, 1, class_)) luaL_typeerror(L, 1, class_->name);
+}
+
 /* Upvalues: the state, the row. */
 static int call_native(lua_State *L) {
   neapL__state *state = neapL__state_here(L);
@@ -313,7 +238,8 @@ static int call_native(lua_State *L) {
   int n = lua_gettop(L);
   neapL__check_open(L, state);
   call *self = take_call(L, state);
-  add_arguments(L, n, row->function->arguments, &self->arguments);
+  if (row->class_) check_self(L, row->class_);
+  neapL__add_arguments(L, n, row->function->arguments, &self->arguments);
   if (neapL__is_cancelled_here(state)) {
     put_call_back(L, state, n + 1, self);
     neapL__push_cancelled_here(L, state);
@@ -347,20 +273,23 @@ static const char *last_part(const char *name) {
 }
 
 /* Rows stay with the Lua state. */
-static const native_row *new_row(lua_State *L, const neapL_function *function) {
+static const native_row *new_row(lua_State *L, const neapL_function *function,
+                                 const neap_class *class_) {
   native_row *self = lua_newuserdatauv(L, sizeof *self, 0);
   *self = (native_row){.row = {.name = function->kind.name,
                                .push = function->run ? push_job_values : push_completed_values},
-                       .function = function};
+                       .function = function,
+                       .class_ = class_};
   lua_rawsetp(L, LUA_REGISTRYINDEX, self);
   return self;
 }
 
-void neapL_register(lua_State *L, const neapL_function *functions) {
+static void add_functions(lua_State *L, const neapL_function *functions,
+                          const neap_class *class_) {
   luaL_checkstack(L, 8, "native functions");
   neapL__state *state = neapL__need(L);
   for (; functions->kind.name; functions++) {
-    const native_row *row = new_row(L, functions);
+    const native_row *row = new_row(L, functions, class_);
     lua_pushlightuserdata(L, state);
     lua_pushlightuserdata(L, (void *)(uintptr_t)row);
     lua_pushcclosure(L, call_native, 2);
@@ -368,59 +297,14 @@ void neapL_register(lua_State *L, const neapL_function *functions) {
   }
 }
 
-/* ---- Tasks of C ----------------------------------------------------------------------------- */
-
-static const neapL__row task_row = {.name = "task", .push = push_completed_values};
-
-typedef struct pushing {
-  neap_task *task;
-  neapL_push push;
-} pushing;
-
-/* A handle with a row of its own. */
-typedef struct pushed_task {
-  neapL__handle handle;
-  neapL__row row;
-  neapL_push push;
-} pushed_task;
-
-static int push_by_host(lua_State *L, neapL__state *state, int index) {
-  const pushed_task *self = lua_touserdata(L, index);
-  (void)state;
-  return self->push(L, self->handle.task);
+void neapL_register(lua_State *L, const neapL_function *functions) {
+  add_functions(L, functions, NULL);
 }
 
-static int push_task(lua_State *L) {
-  pushing *self = lua_touserdata(L, 1);
-  neapL__state *state = neapL__need(L);
-  if (!self->push) {
-    neapL__push_handle(L, state, &task_row, 1)->task = self->task;
-    return 1;
-  }
-  pushed_task *pushed = lua_newuserdatauv(L, sizeof *pushed, 1);
-  *pushed = (pushed_task){.row = {.name = "task", .push = push_by_host}, .push = self->push};
-  pushed->handle = (neapL__handle){NULL, &pushed->row};
-  neapL__set_meta(L, -1, &state->handle_meta);
-  pushed->handle.task = self->task;
-  return 1;
-}
-
-/* Protected: the reference is taken over also where there is no memory for the Task. */
-void neapL_push_task_with(lua_State *L, neap_task *task, neapL_push push) {
-  pushing self = {task, push};
-  lua_pushcfunction(L, push_task);
-  lua_pushlightuserdata(L, &self);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
-  neap_task_unref(task);
-  lua_error(L);
-}
-
-void neapL_push_task(lua_State *L, neap_task *task) {
-  neapL_push_task_with(L, task, NULL);
-}
-
-neap_task *neapL_to_task(lua_State *L, int index) {
-  neapL__state *state = neapL__state_get(L);
-  const neapL__handle *handle = state ? neapL__to_handle(L, state, index) : NULL;
-  return handle ? handle->task : NULL;
+void neapL_register_class(lua_State *L, const neap_class *class_, const neapL_function *methods) {
+  luaL_checkstack(L, 8, "a native class");
+  neapL__push_native_class(L, class_);
+  lua_getfield(L, -1, "__index");
+  add_functions(L, methods, class_);
+  lua_pop(L, 2);
 }

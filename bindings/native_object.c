@@ -72,9 +72,39 @@ void neapL__push_native_object(lua_State *L, neap__box *box) {
   object->box = neap__box_ref(box);
 }
 
-void neapL_register_class(lua_State *L, const neap_class *class_, const neapL_function *methods) {
-  neapL__push_native_class(L, class_);
-  lua_getfield(L, -1, "__index");
-  neapL_register(L, methods);
+bool neapL__is_native_object(lua_State *L, int index, const neap_class *class_) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+  bool is_it = lua_rawgetp(L, -1, &class_key) == LUA_TLIGHTUSERDATA &&
+               lua_touserdata(L, -1) == (const void *)class_;
   lua_pop(L, 2);
+  return is_it;
+}
+
+void *neapL_to_object(lua_State *L, int index, const neap_class *class_) {
+  if (!lua_checkstack(L, 2) || !neapL__is_native_object(L, index, class_)) return NULL;
+  const neapL__native_object *object = lua_touserdata(L, index);
+  return object->box ? object->box->object : NULL;
+}
+
+void *neapL_check_object(lua_State *L, int index, const neap_class *class_) {
+  if (!neapL__is_native_object(L, index, class_)) luaL_typeerror(L, index, class_->name);
+  void *object = neapL_to_object(L, index, class_);
+  if (!object) luaL_argerror(L, index, "the object is closed");
+  return object;
+}
+
+static int push_boxed(lua_State *L) {
+  neapL__push_native_object(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+/* Protected: the object is taken over also where there is no memory for the userdata. */
+void neapL_push_object(lua_State *L, const neap_class *class_, void *object) {
+  neap__box *box = neap__box_new(class_, object);
+  if (!box) luaL_error(L, "not enough memory");
+  lua_pushcfunction(L, push_boxed);
+  lua_pushlightuserdata(L, box);
+  int status = lua_pcall(L, 1, 1, 0);
+  neap__box_unref(box);
+  if (status != LUA_OK) lua_error(L);
 }

@@ -106,6 +106,11 @@ NEAP_API int neapL_start(lua_State *L, int n, neap_task **task);
 NEAP_API int neapL_call(lua_State *L, const char *name, const neap_values *arguments,
                         neap_task **task);
 
+/* The same for a function that a script has handed over, for its results; neap_callback_call wants none, and may be
+ * called on any thread. NEAP_EMISUSE for one of another Lua state. [-0, +0, -] */
+NEAP_API int neapL_call_back(lua_State *L, neap_callback *callback, const neap_values *arguments,
+                             neap_task **task);
+
 /* What a task of neapL_start or neapL_call is done with, added to `results`. NEAP_EMISUSE: it is none, or not
  * done; NEAP_ETYPE: a result has a type that does not cross (neap_values_error says the same). UV_ENOMEM.
  * [-0, +0, -] */
@@ -142,14 +147,15 @@ typedef struct neapL_function {
    * "mylib.query". */
   neap_completion_kind kind;
   /* What the arguments are, checked before anything is started; an error at the caller's line. A letter for each:
-   * b boolean, i integer, n number, s string (or Buffer), p light pointer, o object, f function, a array, m map,
-   * t array or map, . anything; `?` behind it: it may be nil or absent. NULL: anything. */
+   * b boolean, i integer, n number, s string or Buffer, z string without NUL bytes (a C string), p light pointer,
+   * o object, f function, a array, m map, t array or map, . anything; `?` behind it: it may be nil or absent. NULL:
+   * anything. */
   const char *arguments;
   int (*start)(neap_completion *call, void *frame, const neap_values *arguments);
   int (*run)(neap_work *work, void *frame, const neap_values *arguments, neap_values *results);
   /* Of `run`: makes it end soon. Thread: the loop's, while it runs; must not block, nor call neap. NULL: it looks at
    * neap_work_is_cancelled. */
-  void (*interrupt)(void *frame);
+  void (*interrupt)(void *frame, const neap_values *arguments);
   /* Of `run`: a cancelled task ends at once, and `run` runs on for nobody. */
   bool is_abandonable;
 } neapL_function;
@@ -158,10 +164,17 @@ typedef struct neapL_function {
  * static data. Opens neap if need be. [-0, +0, m] */
 NEAP_API void neapL_register(lua_State *L, const neapL_function *functions);
 
-/* Objects of `class_` have these functions as methods, whose first argument is the object (letter o), and can
- * be closed: <close>, object:close(). Before the first of them gets into this Lua state. [-0, +0, m] */
+/* Objects of `class_` have these functions as methods, whose first argument is the object (letter o); an object of
+ * another class is an argument error. All objects can be closed: <close>, object:close(). [-0, +0, m] */
 NEAP_API void neapL_register_class(lua_State *L, const neap_class *class_,
                                    const neapL_function *methods);
+
+/* For functions with the Lua API. Pushes a new object, which is taken over, also if it raises. [-0, +1, m] */
+NEAP_API void neapL_push_object(lua_State *L, const neap_class *class_, void *object);
+/* The object at `index`; NULL: it is none of that class, or closed. Borrowed while Lua has it open. [-0, +0, -] */
+NEAP_API void *neapL_to_object(lua_State *L, int index, const neap_class *class_);
+/* The same; raises an argument error instead. [-0, +0, v] */
+NEAP_API void *neapL_check_object(lua_State *L, int index, const neap_class *class_);
 
 /* ---- Values --------------------------------------------------------------------------------- */
 

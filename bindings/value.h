@@ -13,6 +13,9 @@ typedef struct neapL__native_object {
 
 neapL__native_object *neapL__to_native_object(lua_State *L, int index);
 
+/* Whether it is one of that class, closed or not. [-0, +0, -] */
+bool neapL__is_native_object(lua_State *L, int index, const neap_class *class_);
+
 /* Pushes the userdata of an object, with a reference of its own. [-0, +1, m] */
 void neapL__push_native_object(lua_State *L, neap__box *box);
 

@@ -98,7 +98,7 @@ void neap__error_copy(neap_error *to, const neap_error *from, char **texts) {
                 room(from->syscall) + room(from->path) + room(from->dest) + room(from->address) +
                 room(from->url);
   char *place = *texts = size > 0 ? malloc(size) : NULL;
-  *to = (neap_error){.code = from->code};
+  *to = (neap_error){.code = from->code < 0 ? from->code : NEAP_EOTHER};
   if (!place) return;
   to->name = put(&place, from->name);
   to->message = put(&place, from->message);

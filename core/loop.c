@@ -497,6 +497,14 @@ void neap_loop_close(neap_loop *loop) {
 
 /* ---- Small things -------------------------------------------------------------------------- */
 
+void *neap_loop_data(const neap_loop *loop) {
+  return loop->data;
+}
+
+void neap_loop_set_data(neap_loop *loop, void *data) {
+  loop->data = data;
+}
+
 uv_loop_t *neap_loop_uv(neap_loop *loop) {
   return loop->uv;
 }

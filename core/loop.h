@@ -46,6 +46,7 @@ struct neap_loop {
   size_t threads;      /* of it; 0: as many as there are processors */
   neap_inbox *inbox;
   neap__hooks hooks;
+  void *data;        /* the host's */
   char *read_buffer; /* where sockets are read into; made when first needed */
   uint64_t last_id;
   size_t anchors;    /* tasks and handles that keep this memory, and 1 while it is open */
@@ -92,12 +93,12 @@ int neap__loop_arm(neap_loop *loop, neap__timer *timer, double deadline);
 
 /* Whether something that the loop has called is under way: then it is not to be run. */
 static inline bool neap__loop_is_running(const neap_loop *loop) {
-  return loop->current || loop->is_turning || loop->inbox->is_calling;
+  return loop->current || loop->is_turning || loop->is_polling || loop->inbox->is_calling;
 }
 
 /* After an error that has left what the loop had called. */
 static inline void neap__loop_recover(neap_loop *loop) {
-  loop->is_turning = loop->inbox->is_calling = false;
+  loop->is_turning = loop->is_polling = loop->inbox->is_calling = false;
   loop->current = NULL;
 }
 

@@ -73,7 +73,8 @@ typedef struct neap_completion neap_completion;
   X(ETLS, -5008, "the TLS connection failed")                                                      \
   X(EHTTP, -5009, "the response says that the request has failed")                                 \
   X(ESCRIPT, -5010, "a script has raised an error")                                                \
-  X(ETYPE, -5011, "a value of this type cannot cross")
+  X(ETYPE, -5011, "a value of this type cannot cross")                                            \
+  X(EOTHER, -5012, "it has failed")
 
 enum neap_error_code {
 #define NEAP_X(name, number, message) NEAP_##name = (number),
@@ -84,8 +85,8 @@ enum neap_error_code {
 /* Why an operation failed. Fields that do not apply are NULL. */
 typedef struct neap_error neap_error;
 struct neap_error {
-  int code;                /* negative; a libuv code or one of neap_error_code */
-  const char *name;        /* of a code that neap does not know; NULL: neap_error_name(code) */
+  int code;                /* negative; a libuv code or one of neap_error_code: EOTHER where it has a name */
+  const char *name;        /* of an error of somebody else's, "EMYLIB"; NULL: neap_error_name(code) */
   const char *message;     /* NULL: neap_error_message(code) */
   const char *traceback;   /* of a script: where the error was raised, and what awaited it */
   const char *syscall;     /* the call that failed, for instance "open" */
@@ -148,6 +149,10 @@ NEAP_API int neap_loop_new(const neap_loop_options *options, neap_loop **loop);
  * holds references to are settled as cancelled and stay readable until they are unreferenced.
  * Not from within a task. */
 NEAP_API void neap_loop_close(neap_loop *loop);
+
+/* A pointer of the host's, NULL at first. */
+NEAP_API void *neap_loop_data(const neap_loop *loop);
+NEAP_API void neap_loop_set_data(neap_loop *loop, void *data);
 
 /* The libuv loop underneath. */
 NEAP_API uv_loop_t *neap_loop_uv(neap_loop *loop);
@@ -516,6 +521,8 @@ NEAP_API void neap_values_add_buffer(neap_values *values, neap_bytes *bytes);
 NEAP_API void neap_values_add_pointer(neap_values *values, void *pointer);
 /* Takes the object over, also where it cannot be added: it is released then. */
 NEAP_API void neap_values_add_object(neap_values *values, const neap_class *class_, void *object);
+/* Any value, also with what is in it: objects, buffers and callbacks are the same, with a reference more. */
+NEAP_API void neap_values_add_value(neap_values *values, const neap_value *value);
 /* A reference of its own; it becomes the function again that it was. */
 NEAP_API void neap_values_add_callback(neap_values *values, neap_callback *callback);
 /* What is added up to neap_values_close is in the array; in the map, where keys and values alternate. */
@@ -714,6 +721,9 @@ typedef struct neap_work_kind {
   /* A cancelled task ends at once; `run` runs on, for nobody. Without it the task ends when `run` has
    * returned, and closing the loop waits for that. */
   bool is_abandonable;
+  /* Frees what only `run` and `interrupt` need: `run` has returned, and `interrupt` is not called any more.
+   * Thread: the pool's. May be NULL. */
+  void (*finish)(void *data);
 } neap_work_kind;
 
 /* Starts work in `pool` (NULL: the loop's own, with a thread for each processor); what waits for a thread
@@ -725,7 +735,7 @@ NEAP_API int neap_work_start(neap_loop *loop, neap_pool *pool, const neap_work_k
 /* Whether `run` should give up. Thread: any. */
 NEAP_API bool neap_work_is_cancelled(const neap_work *work);
 
-/* From `run`: what its task fails with, if `run` returns error->code. Strings are static or in the data. */
+/* From `run`, which returns the same code next: what its task fails with. A copy. */
 NEAP_API void neap_work_fail(neap_work *work, const neap_error *error);
 
 /* ---- Operations ---------------------------------------------------------------------------- */

@@ -211,6 +211,22 @@ void neap_values_add_object(neap_values *values, const neap_class *class_, void 
     neap__values_fail(values, UV_ENOMEM);
 }
 
+static void add_scalar(neap_values *to, const neap_value *value) {
+  if (value->kind == NEAP_VALUE_BYTES) {
+    neap_values_add_bytes(to, value->as.bytes, value->size);
+    return;
+  }
+  neap_value *copy = add(to, (neap_value_kind)value->kind);
+  if (!copy) return;
+  copy->as = value->as;
+  switch (value->kind) {
+  case NEAP_VALUE_BUFFER: neap_bytes_ref(value->as.buffer); break;
+  case NEAP_VALUE_OBJECT: neap__box_ref(value->as.box); break;
+  case NEAP_VALUE_CALLBACK: neap_callback_ref(value->as.callback); break;
+  default: break;
+  }
+}
+
 static void open_container(neap_values *self, neap_value_kind kind) {
   if (!self || self->error) return;
   if (self->depth == NEAP__VALUES_DEPTH) {
@@ -254,6 +270,19 @@ void neap_values_close(neap_values *self) {
   if (container->kind != NEAP_VALUE_MAP) return;
   if (container->size % 2) self->error = NEAP_EMISUSE; /* a key without a value */
   container->size /= 2;
+}
+
+/* As deep as lists are, at most. */
+void neap_values_add_value(neap_values *to, const neap_value *value) {
+  if (value->kind != NEAP_VALUE_ARRAY && value->kind != NEAP_VALUE_MAP) {
+    add_scalar(to, value);
+    return;
+  }
+  open_container(to, (neap_value_kind)value->kind);
+  const neap_value *end = value + value->span;
+  for (const neap_value *item = value + 1; item < end; item += item->span)
+    neap_values_add_value(to, item);
+  neap_values_close(to);
 }
 
 /* ---- Reading -------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include "../cancel.h"
+#include "../error.h"
 #include "../loop.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static void free_shared(neap_work *work) {
   if (work->kind->release) work->kind->release(work->data);
   neap_pool_unref(work->pool);
   neap_pool_unref(work->next);
+  free(work->texts);
   free(work);
 }
 
@@ -33,6 +35,7 @@ static void run(neap__pool_item *item, neap__pool_thread *thread) {
 /* A loop that closes waits for its work, so its inbox is open. */
 static void end(neap__pool_item *item, bool is_abandoned) {
   neap_work *work = of_item(item);
+  if (work->kind->finish && !work->next) work->kind->finish(work->data);
   if (is_abandoned)
     free_shared(work);
   else
@@ -48,7 +51,8 @@ void neap__work_move(neap_work *work, neap_pool *pool) {
 }
 
 void neap_work_fail(neap_work *work, const neap_error *error) {
-  work->error = *error;
+  free(work->texts);
+  neap__error_copy(&work->error, error, &work->texts);
 }
 
 /* ---- On the loop's thread ------------------------------------------------------------------- */

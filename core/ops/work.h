@@ -20,6 +20,7 @@ struct neap_work {
   const neap_work_kind *kind;
   void *data;
   neap_error error; /* code: what `run` has returned */
+  char *texts;      /* of the error */
   neap_pool *next;  /* referenced: where it runs once more; NULL: it has ended */
   atomic_bool is_cancelled;
 };
