@@ -10,10 +10,10 @@ static const double retry_delay = 0.01;   /* a Unix socket whose backlog is full
 
 /* One address that is tried. It outlives the operation until libuv has let go of it. */
 struct neap__attempt {
+  neap__stream stream;
   uv_connect_t request;
   neap__attempt *next;
   neap__connect *owner; /* NULL: nobody waits for it any more */
-  neap__stream *stream;
 };
 
 static neap__connect *of_op(neap__op *op) {
@@ -39,7 +39,7 @@ static void give_up_attempts(neap__connect *self) {
     neap__attempt *attempt = self->attempts;
     self->attempts = attempt->next;
     attempt->owner = NULL;
-    neap__stream_close(attempt->stream);
+    neap__stream_close(&attempt->stream);
   }
 }
 
@@ -75,10 +75,6 @@ static int arm(neap__connect *self, double delay) {
 
 /* ---- Addresses, one after the other --------------------------------------------------------- */
 
-static void free_attempt(neap__attempt *attempt) {
-  neap__memory_free(&attempt->stream->loop->memory, attempt);
-}
-
 static void unlink_attempt(neap__connect *self, const neap__attempt *attempt) {
   neap__attempt **link = &self->attempts;
   while (*link != attempt) link = &(*link)->next;
@@ -87,35 +83,29 @@ static void unlink_attempt(neap__connect *self, const neap__attempt *attempt) {
 
 static void on_connected(uv_connect_t *request, int status);
 
-static int bind_attempt(const neap__attempt *attempt, int family) {
+static int bind_attempt(neap__attempt *attempt, int family) {
   const neap__connect *self = attempt->owner;
   neap__sockaddr local = self->local;
   bool is_any = local.any.sa_family == AF_UNSPEC;
   if (is_any && self->local_port == 0) return 0;
   if (is_any) neap__sockaddr_parse(family == AF_INET6 ? "::" : "0.0.0.0", self->local_port, &local);
-  return uv_tcp_bind(&attempt->stream->uv.tcp, &local.any, 0);
+  return uv_tcp_bind(&attempt->stream.uv.tcp, &local.any, 0);
 }
 
 static int begin_attempt(neap__attempt *attempt, const struct sockaddr *name) {
-  uv_tcp_t *tcp = &attempt->stream->uv.tcp;
   int code = bind_attempt(attempt, name->sa_family);
-  return code ? code : uv_tcp_connect(&attempt->request, tcp, name, on_connected);
+  if (code) return code;
+  return uv_tcp_connect(&attempt->request, &attempt->stream.uv.tcp, name, on_connected);
 }
 
 static int try_address(neap__connect *self, const struct sockaddr *name) {
-  neap_loop *loop = self->op.task.loop;
-  neap__attempt *attempt = neap__memory_new(&loop->memory, sizeof *attempt);
-  if (!attempt) return UV_ENOMEM;
-  int code = neap__stream_new(loop, UV_TCP, -1, sizeof(neap__stream), &attempt->stream);
-  if (code) {
-    neap__memory_free(&loop->memory, attempt);
-    return code;
-  }
+  neap__stream *stream;
+  int code = neap__stream_new(self->op.task.loop, UV_TCP, -1, sizeof(neap__attempt), &stream);
+  if (code) return code;
+  neap__attempt *attempt = (neap__attempt *)stream;
   attempt->owner = self;
   code = begin_attempt(attempt, name);
   if (code) {
-    neap__stream *stream = attempt->stream;
-    free_attempt(attempt);
     discard(stream);
     return code;
   }
@@ -148,16 +138,14 @@ static void set_options(const neap__connect *self) {
 static void on_connected(uv_connect_t *request, int status) {
   neap__attempt *attempt = NEAP__CONTAINER(request, neap__attempt, request);
   neap__connect *self = attempt->owner;
-  neap__stream *stream = attempt->stream;
   if (self) unlink_attempt(self, attempt);
-  free_attempt(attempt);
   if (self && !status) {
-    self->stream = stream;
+    self->stream = &attempt->stream;
     set_options(self);
     finish(self, 0);
     return;
   }
-  discard(stream);
+  discard(&attempt->stream);
   if (!self) return;
   self->code = status;
   neap__timer_disarm(&self->op.task.loop->timers, &self->timer);
