@@ -467,6 +467,12 @@ static void check_invariants(const neap_loop *loop) {
   (void)loop;
 }
 
+/* Tasks that the host still has outlive the language, and so does what they were cancelled for. `data` stays:
+ * nothing of the language is told that it has gone. */
+static void forget_hooks(neap_loop *loop) {
+  loop->hooks = (neap__hooks){.data = loop->hooks.data};
+}
+
 void neap_loop_close(neap_loop *loop) {
   check_invariants(loop);
   loop->is_closing = true;
@@ -479,6 +485,7 @@ void neap_loop_close(neap_loop *loop) {
   neap__memory_free(&loop->memory, loop->read_buffer);
   loop->read_buffer = NULL;
   neap__node_forget_cause(&loop->root.node, loop);
+  forget_hooks(loop);
   uv_loop_t *uv = loop->uv;
   neap__inbox_close_handle(loop->inbox, on_inbox_closed, loop);
   close_handle(loop, (uv_handle_t *)&loop->alarm);

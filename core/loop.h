@@ -8,7 +8,7 @@
 #include "scope.h"
 #include "timer.h"
 
-/* What a language binding adds. All may be NULL. */
+/* What a language binding adds, until the loop is closed. All may be NULL. */
 typedef struct neap__hooks {
   void *data;
   /* A task with task->host != 0 has settled. */

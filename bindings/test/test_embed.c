@@ -495,6 +495,56 @@ static int is_task(lua_State *L) {
   return 1;
 }
 
+static neap_step_result step_give(neap_task *self, void *frame) {
+  neap_task *task;
+  if (neap_task_place(self) == 0)
+    return neap_await(self, neap_sleep(neap_task_loop(self), 0.001, &task), &task, 1);
+  if (*(int *)frame) return neap_task_fail(self, &(neap_error){.code = UV_EIO}), NEAP_STEP_END;
+  neap_values_add_integer(neap_task_results(self), 5);
+  return NEAP_STEP_END;
+}
+
+static const neap_body give_body = {.name = "give", .frame_size = sizeof(int), .step = step_give};
+
+static neap_task *shared;
+
+/* get() -> the Task of what C has one of */
+static int get_shared(lua_State *L) {
+  neapL_push_task(L, neap_task_ref(shared));
+  return 1;
+}
+
+/* It has the reason, which is Lua's. */
+TEST(a_cancelled_task_of_c_outlives_its_lua_state) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "get", get_shared);
+  neap_task *task;
+  CHECK(neap_task_start(neapL_loop(e.L), &fail_body, NULL, &shared) == 0);
+  task = shared;
+  CHECK(embed_run(&e, "assert(get():cancel({}))"));
+  lua_close(e.L);
+  CHECK(neap_task_status(task) == NEAP_CANCELLED);
+  neap_task_unref(task);
+  CHECK(e.lua.bytes == 0 && e.core == 0);
+}
+
+static neap_step_result step_long(neap_task *self, void *frame) {
+  neap_task *task;
+  (void)frame;
+  if (neap_task_place(self) > 0) return NEAP_STEP_END;
+  return neap_await(self, neap_sleep(neap_task_loop(self), 50, &task), &task, 1);
+}
+
+static const neap_body long_body = {.name = "long", .step = step_long};
+
+static int native_long(lua_State *L) {
+  neap_task *task;
+  if (neap_task_start(neapL_loop(L), &long_body, NULL, &task)) return luaL_error(L, "no memory");
+  neapL_push_task(L, task);
+  return 1;
+}
+
 TEST(scripts_await_tasks_of_c) {
   embedding e;
   if (!embed(&e)) return;
