@@ -152,8 +152,11 @@ static void push_origin(lua_State *L, int index) {
 void neapL__push_reason(lua_State *L, int index) {
   push_origin(L, index);
   const neapL__handle *handle = lua_touserdata(L, -1);
+  const neap__cause *cause = handle->task->node.cause; /* of operations and tasks of C */
   if (handle->task->flags & NEAPL__HAS_ONE)
     lua_getiuservalue(L, -1, 1);
+  else if (cause && cause->host)
+    neapL__slot_push(L, &neapL__state_get(L)->pins, cause->host);
   else
     lua_pushnil(L);
   lua_remove(L, -2);

@@ -514,6 +514,19 @@ static int get_shared(lua_State *L) {
   return 1;
 }
 
+TEST(the_reason_of_a_cancellation_comes_with_it) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "step", native_step);
+  CHECK(embed_run(&e, PRELUDE "neap.run(function()\n"
+                              "  local s = step()\n"
+                              "  assert(s:cancel('enough'))\n"
+                              "  local _, err = pcall(await, s)\n"
+                              "  assert(err.code == 'ECANCELLED' and err.reason == 'enough', tostring(err))\n"
+                              "end)"));
+  embed_close(&e);
+}
+
 /* It has the reason, which is Lua's. */
 TEST(a_cancelled_task_of_c_outlives_its_lua_state) {
   embedding e;
