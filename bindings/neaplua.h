@@ -121,7 +121,8 @@ NEAP_API int neapL_push_results(lua_State *L, neap_task *task);
 /* ---- Lua awaits tasks of C ------------------------------------------------------------------- */
 
 /* Pushes a Lua Task for a task of the same loop, and takes over the reference to it, also if it raises. Its results
- * are neap_task_values; its error is a neap.Error with the fields of neap_task_error. [-0, +1, m] */
+ * are neap_task_values; its error is a neap.Error with the fields of neap_task_error. Pushed again it is the same
+ * Lua Task, while Lua has that. Not of a task that came from Lua (neapL_to_task). [-0, +1, m] */
 NEAP_API void neapL_push_task(lua_State *L, neap_task *task);
 
 /* The same, with results that `push` pushes, whose number it returns. It is called once, when they are asked for,

@@ -227,6 +227,7 @@ static void open_tables(lua_State *L, neapL__state *state) {
   weak_table(L, &state->registrations_ref, "v");
   weak_table(L, &state->names_ref, "k");
   weak_table(L, &state->watches_ref, "k");
+  weak_table(L, &state->pushed_ref, "v");
   weak_table(L, &state->functions_ref, "k");
   new_table(L, &state->classes_ref);
   state->aux = state->runner = lua_newthread(L);

@@ -70,6 +70,7 @@ struct neapL__state {
   int failures_ref;      /* failure -> its userdata, weak */
   int registrations_ref; /* registration -> its userdata, weak */
   int names_ref;         /* Task -> name, weak */
+  int pushed_ref;        /* task of C -> its Task, weak */
   int watches_ref;       /* Task -> its watch, weak (NEAP_DEBUG) */
   int on_unobserved_ref, on_warning_ref;
   int functions_ref; /* Lua function -> the box of its code, weak */

@@ -27,6 +27,7 @@ enum {
   NEAPL__IS_CANCELLED = 64, /* the body has ended so; it is settled a moment later */
   NEAPL__IS_TOUCHED = 128,  /* awaited, observed or cancelled: not forgotten (watch.h) */
   NEAPL__IS_ITEM = 256,     /* the results follow a `true`: something was received */
+  NEAPL__IS_PUSHED = 1024,  /* a task of C that has, or had, a Task */
   NEAPL__CARRIES = 512      /* a wait: its second user value ends with it (waiter.h) */
 };
 

@@ -514,6 +514,34 @@ static int get_shared(lua_State *L) {
   return 1;
 }
 
+/* What C loads once and gives to all who ask for it. */
+TEST(a_task_of_c_is_pushed_more_than_once) {
+  for (int fails = 0; fails < 2; fails++) {
+    embedding e;
+    if (!embed(&e)) return;
+    lua_register(e.L, "get", get_shared);
+    CHECK(neap_task_start(neapL_loop(e.L), &give_body, &fails, &shared) == 0);
+    lua_pushboolean(e.L, fails);
+    lua_setglobal(e.L, "fails");
+    CHECK(embed_run(&e, PRELUDE "local function check()\n"
+                                "  local ok, x = pcall(await, get())\n"
+                                "  if fails then assert(not ok and x.code == 'EIO', tostring(x))\n"
+                                "  else assert(ok and x == 5, tostring(x)) end\n"
+                                "end\n"
+                                "neap.run(function()\n"
+                                "  local a, b = get(), get()\n"
+                                "  assert(a == b)\n"
+                                "  check() check()\n"
+                                "  a, b = nil, nil\n"
+                                "  collectgarbage() collectgarbage()\n"
+                                "  check() check()\n"
+                                "  for i = 1, 100 do neap.start(check) collectgarbage('step') end\n"
+                                "end)"));
+    neap_task_unref(shared);
+    embed_close(&e);
+  }
+}
+
 TEST(the_reason_of_a_cancellation_comes_with_it) {
   embedding e;
   if (!embed(&e)) return;
