@@ -76,13 +76,26 @@ static bool is_apart(const neapL__state *state, const neapL__task *task) {
   return node != &state->loop->root.node;
 }
 
-/* Cancelling runs nothing, so the list stays as it is. */
+/* One with a body in C that nobody joins, and that no cancellation has reached yet. */
+static neap_task *first_background_of_c(const neap_loop *loop) {
+  neap__node *top = (neap__node *)(uintptr_t)&loop->root.node;
+  for (neap__node *node = top; node; node = neap__node_next(node, top)) {
+    neap_task *task = node->kind == NEAP__NODE_TASK ? neap__node_task(node) : NULL;
+    bool has_c_body = task && task->kind->has_body && !neapL__is_lua(task);
+    if (!has_c_body || neap__node_is_cancelled(node) || node->is_requested) continue;
+    if (!neap__task_routine(task)->owner) return task;
+  }
+  return NULL;
+}
+
+/* Cancelling runs nothing, so the list stays as it is; but operations leave the tree. */
 static void cancel_background(neapL__state *state) {
   for (neap__list *link = state->bodies.next; link != &state->bodies; link = link->next) {
     neapL__task *task = NEAP__CONTAINER(link, neapL__task, link);
     if (!task->routine.owner || is_apart(state, task))
       neap__node_cancel(&task->routine.task.node, NULL);
   }
+  for (neap_task *task; (task = first_background_of_c(state->loop));) neap_task_cancel(task);
 }
 
 /* Unwinds tasks that wait for each other: cancelled by one request, which `finish` takes back, and

@@ -586,6 +586,20 @@ static int native_long(lua_State *L) {
   return 1;
 }
 
+/* A task of C that nobody joins ends with the run, as one of Lua does. */
+TEST(a_background_task_of_c_is_cancelled_with_the_run) {
+  embedding e;
+  if (!embed(&e)) return;
+  lua_register(e.L, "long", native_long);
+  uint64_t begin = uv_hrtime();
+  CHECK(embed_run(&e, PRELUDE "neap.run({grace = 60}, function()\n"
+                              "  neap.background(function() task = long() end)\n"
+                              "end)\n"
+                              "assert(task:status() == 'cancelled', task:status())"));
+  CHECK(uv_hrtime() - begin < 20 * (uint64_t)1000000000);
+  embed_close(&e);
+}
+
 TEST(scripts_await_tasks_of_c) {
   embedding e;
   if (!embed(&e)) return;
