@@ -453,3 +453,35 @@ TEST(each_allocation_of_a_call_fails) {
   for (n = 1; n < 2000 && call_with_failure(n, true);) n++;
   CHECK(n > 1 && n < 2000);
 }
+
+/* ---- Callbacks with results -------------------------------------------------------------------- */
+
+static neap_callback *kept;
+
+/* keep(fn) */
+static int keep(lua_State *L) {
+  neap_values *values;
+  CHECK(neap_values_new(&values) == 0);
+  CHECK(neapL_to_values(L, 1, values) == 0);
+  kept = neap_callback_ref(neap_value_callback(neap_values_at(values, 0)));
+  neap_values_free(values);
+  return 0;
+}
+
+TEST(c_awaits_the_results_of_a_callback) {
+  embedding e, other;
+  if (!embed(&e) || !embed(&other)) return;
+  lua_register(e.L, "keep", keep);
+  CHECK(embed_run(&e, PRELUDE "keep(async(function(a, b) await(neap.sleep(0.001)) return a * b end))"));
+  neap_values *arguments = two_integers(6, 7);
+  neap_task *task;
+  CHECK(neapL_call_back(other.L, kept, arguments, &task) == NEAP_EMISUSE);
+  CHECK(neapL_call_back(e.L, kept, arguments, &task) == 0);
+  neap_values_free(arguments);
+  CHECK(neapL_wait(e.L, task, 5) == 0);
+  CHECK(integer_result(&e, task) == 42);
+  neap_task_unref(task);
+  neap_callback_unref(kept);
+  embed_close(&e);
+  embed_close(&other);
+}

@@ -623,3 +623,129 @@ TEST(scripts_await_tasks_of_c) {
   CHECK(embed_run(&e, "kept = sleep(10) step()"));
   embed_close(&e);
 }
+
+/* ---- The loop runs within itself ------------------------------------------------------------------ */
+
+typedef struct inner_run {
+  embedding *e;
+  neap_task *sleep;
+  int waits;
+  neap_progress progress;
+} inner_run;
+
+static void run_inner_run(void *data) {
+  inner_run *self = data;
+  self->waits = neapL_wait(self->e->L, self->sleep, 0.01);
+  self->progress = neapL_poll(self->e->L, 0);
+}
+
+static void post_inner_run(void *data) {
+  inner_run *self = data;
+  neap_loop_post(neapL_loop(self->e->L), run_inner_run, self);
+}
+
+/* In uv_run, which cannot be entered twice. */
+TEST(the_loop_is_not_run_from_a_post_of_a_thread) {
+  embedding e;
+  uv_thread_t thread;
+  if (!embed(&e)) return;
+  inner_run self = {.e = &e, .waits = 1};
+  CHECK(neap_sleep(neapL_loop(e.L), 5, &self.sleep) == 0);
+  CHECK(uv_thread_create(&thread, post_inner_run, &self) == 0);
+  for (int i = 0; i < 100 && self.waits == 1; i++) neapL_poll(e.L, 0.1);
+  uv_thread_join(&thread);
+  CHECK(self.waits == NEAP_EMISUSE);
+  CHECK(self.progress == NEAP_IDLE);
+  neap_task_unref(self.sleep);
+  embed_close(&e);
+}
+
+static void on_uv_timer(uv_timer_t *timer) {
+  run_inner_run(timer->data);
+  uv_close((uv_handle_t *)timer, NULL);
+}
+
+TEST(the_loop_is_not_run_from_a_callback_of_libuv) {
+  embedding e;
+  uv_timer_t timer;
+  if (!embed(&e)) return;
+  inner_run self = {.e = &e, .waits = 1};
+  CHECK(neap_sleep(neapL_loop(e.L), 5, &self.sleep) == 0);
+  uv_timer_init(neap_loop_uv(neapL_loop(e.L)), &timer);
+  timer.data = &self;
+  uv_timer_start(&timer, on_uv_timer, 1, 0);
+  for (int i = 0; i < 100 && self.waits == 1; i++) neapL_poll(e.L, 0.1);
+  CHECK(self.waits == NEAP_EMISUSE);
+  CHECK(self.progress == NEAP_IDLE);
+  neap_task_unref(self.sleep);
+  embed_close(&e);
+}
+
+/* ---- After the end ---------------------------------------------------------------------------------- */
+
+static void count_end(void *data, neap_task *task) {
+  (void)task;
+  ++*(int *)data;
+}
+
+TEST(a_callback_for_a_task_whose_loop_is_closed) {
+  embedding e;
+  int ends = 0;
+  if (!embed(&e)) return;
+  neap_task *task;
+  CHECK(neap_sleep(neapL_loop(e.L), 5, &task) == 0);
+  lua_close(e.L);
+  CHECK(neap_task_status(task) == NEAP_CANCELLED);
+  CHECK(neap_task_on_end(task, count_end, &ends) == NEAP_ECLOSED && ends == 0);
+  neap_task_unref(task);
+  CHECK(e.core == 0);
+}
+
+/* ---- A post and a cancellation at the same time ------------------------------------------------------- */
+
+static const neap_completion_kind plain_kind = {.name = "test.plain"};
+
+typedef struct race {
+  neap_completion *completion;
+  uv_barrier_t *barrier;
+} race;
+
+static void post_error(void *data) {
+  const race *self = data;
+  neap_error error = {.code = UV_ENOENT, .message = "the thread has said so"};
+  uv_barrier_wait(self->barrier);
+  neap_completion_post(self->completion, &error);
+}
+
+#ifdef __SANITIZE_THREAD__
+enum { RACES = 200 };
+#else
+enum { RACES = 2000 };
+#endif
+
+/* Its outcome is not read before it is written. */
+TEST(what_is_posted_while_it_is_cancelled_is_whole) {
+  embedding e;
+  if (!embed(&e)) return;
+  int wrong = 0;
+  for (int i = 0; i < RACES; i++) {
+    neap_completion *completion;
+    neap_task *task;
+    uv_thread_t thread;
+    uv_barrier_t barrier;
+    CHECK(neap_completion_new(neapL_loop(e.L), &plain_kind, &completion, &task) == 0);
+    CHECK(uv_barrier_init(&barrier, 2) == 0);
+    race self = {completion, &barrier};
+    CHECK(uv_thread_create(&thread, post_error, &self) == 0);
+    uv_barrier_wait(&barrier);
+    neap_task_cancel(task);
+    uv_thread_join(&thread);
+    while (neap_task_status(task) == NEAP_PENDING) neapL_poll(e.L, 0);
+    if (neap_task_status(task) == NEAP_DONE) wrong++; /* nobody has said that */
+    uv_barrier_destroy(&barrier);
+    neap_completion_unref(completion);
+    neap_task_unref(task);
+  }
+  CHECK(wrong == 0);
+  embed_close(&e);
+}

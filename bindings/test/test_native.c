@@ -224,7 +224,93 @@ static const neapL_function methods[] = {
     {.kind = {.name = NULL}},
 };
 
+/* use(counter) -> 1 */
+static int run_use(neap_work *work, void *frame, const neap_values *arguments,
+                   neap_values *results) {
+  (void)work, (void)frame, (void)arguments;
+  neap_values_add_integer(results, 1);
+  return 0;
+}
+
+static int counters_released_now(lua_State *L) {
+  lua_pushinteger(L, atomic_load(&counters_released));
+  return 1;
+}
+
+/* peek(counter) -> its count, by the Lua API */
+static int peek(lua_State *L) {
+  lua_pushinteger(L, *(int64_t *)neapL_check_object(L, 1, &counter_class));
+  return 1;
+}
+
+/* make(n) -> counter, at once */
+static int make_counter(lua_State *L) {
+  int64_t *counter = malloc(sizeof *counter);
+  *counter = luaL_checkinteger(L, 1);
+  neapL_push_object(L, &counter_class, counter);
+  return 1;
+}
+
+static const neap_class other_class = {"test.Other", NULL};
+
+static int make_other(lua_State *L) {
+  neapL_push_object(L, &other_class, NULL);
+  return 1;
+}
+
+static int start_open(neap_completion *call, void *frame, const neap_values *arguments) {
+  (void)frame;
+  neap_values_add_string(neap_completion_values(call),
+                         neap_value_bytes(neap_values_at(arguments, 0), NULL));
+  return neap_completion_end(call, NULL);
+}
+
+/* own_error() fails with a name, and no number */
+static int run_own_error(neap_work *work, void *frame, const neap_values *arguments,
+                         neap_values *results) {
+  char message[] = "of the frame";
+  (void)frame, (void)arguments, (void)results;
+  neap_work_fail(work, &(neap_error){.name = "EMYLIB", .message = message});
+  message[0] = '?';
+  return NEAP_EOTHER;
+}
+
+/* ---- Interrupted ---------------------------------------------------------------------------------- */
+
+typedef struct flag {
+  atomic_bool is_set;
+} flag;
+
+static const neap_class flag_class = {"test.Flag", free};
+
+static int make_flag(lua_State *L) {
+  flag *self = calloc(1, sizeof *self);
+  neapL_push_object(L, &flag_class, self);
+  return 1;
+}
+
+static int run_until_set(neap_work *work, void *frame, const neap_values *arguments,
+                         neap_values *results) {
+  flag *self = neap_value_object(neap_values_at(arguments, 0), &flag_class);
+  (void)work, (void)frame, (void)results;
+  while (!atomic_load(&self->is_set)) uv_sleep(1);
+  return UV_ECANCELED;
+}
+
+static void set_flag(void *frame, const neap_values *arguments) {
+  flag *self = neap_value_object(neap_values_at(arguments, 0), &flag_class);
+  (void)frame;
+  atomic_store(&self->is_set, true);
+}
+
 static const neapL_function functions[] = {
+    {.kind = {.name = "test.use"}, .arguments = "o", .run = run_use},
+    {.kind = {.name = "test.open"}, .arguments = "z", .start = start_open},
+    {.kind = {.name = "test.own_error"}, .run = run_own_error},
+    {.kind = {.name = "test.until_set"},
+     .arguments = "o",
+     .run = run_until_set,
+     .interrupt = set_flag},
     {.kind = {.name = "test.add"}, .arguments = "ii", .start = start_add},
     {.kind = {.name = "test.echo"}, .start = start_echo},
     {.kind = {.name = "test.fail"}, .arguments = "i", .start = start_fail},
@@ -248,6 +334,13 @@ static int luaopen_test(lua_State *L) {
   lua_newtable(L);
   neapL_register(L, functions);
   neapL_register_class(L, &counter_class, methods);
+  static const luaL_Reg plain[] = {{"released", counters_released_now},
+                                   {"peek", peek},
+                                   {"make", make_counter},
+                                   {"other", make_other},
+                                   {"flag", make_flag},
+                                   {NULL, NULL}};
+  luaL_setfuncs(L, plain, 0);
   return 1;
 }
 
@@ -646,4 +739,56 @@ TEST(objects_have_methods_and_are_released_once) {
                       "  test.counter(1)\n"
                       "end)");
   CHECK(atomic_load(&counters_released) == 3);
+}
+
+TEST(arguments_are_let_go_of_when_run_has_returned) {
+  atomic_store(&counters_released, 0);
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local counter = await(test.counter())\n"
+                      "  local task = test.use(counter)\n"
+                      "  assert(await(task) == 1)\n"
+                      "  counter:close()\n"
+                      "  assert(test.released() == 1)\n"
+                      "  assert(await(task) == 1)\n"
+                      "end)");
+}
+
+TEST(objects_are_made_and_read_by_the_lua_api) {
+  atomic_store(&counters_released, 0);
+  check_native(NATIVE "local c = test.make(4)\n"
+                      "assert(test.peek(c) == 4)\n"
+                      "local function bad(part, f, ...)\n"
+                      "  local ok, err = pcall(f, ...)\n"
+                      "  assert(not ok and tostring(err):find(part, 1, true), tostring(err))\n"
+                      "end\n"
+                      "bad('test.Counter expected, got test.Other', test.peek, test.other())\n"
+                      "bad('test.Counter expected, got nil', test.peek, nil)\n"
+                      "bad('test.Counter expected, got test.Other', c.add, test.other(), 1)\n"
+                      "c:close()\n"
+                      "bad('the object is closed', test.peek, c)");
+  CHECK(atomic_load(&counters_released) == 1);
+}
+
+TEST(a_c_string_has_no_nul_and_is_no_buffer) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  assert(await(test.open('/x')) == '/x')\n"
+                      "  assert(not pcall(test.open, 'a\\0b'))\n"
+                      "  assert(not pcall(test.open, neap.buffer('abc')))\n"
+                      "end)");
+}
+
+TEST(an_error_with_a_name_needs_no_number) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, err = pcall(await, test.own_error())\n"
+                      "  assert(not ok and err.code == 'EMYLIB' and err.message == 'of the frame')\n"
+                      "end)");
+}
+
+TEST(what_runs_is_interrupted_with_its_arguments) {
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local ok, why = neap.try_for(0.001, function()\n"
+                      "    await(test.until_set(test.flag()))\n"
+                      "  end)\n"
+                      "  assert(not ok and why == 'timeout')\n"
+                      "end)");
 }

@@ -207,3 +207,33 @@ TEST(a_list_moves) {
     neap__values_clear(&to);
   }
 }
+
+TEST(a_value_is_added_with_all_that_is_in_it) {
+  neap_values *from = make(), *to = make();
+  int object = 1;
+  released = 0;
+  neap_values_open_map(from);
+  neap_values_add_string(from, "list");
+  neap_values_open_array(from);
+  neap_values_add_number(from, 0.5);
+  neap_values_add_object(from, &one, &object);
+  neap_values_close(from);
+  neap_values_close(from);
+  neap_values_add_value(to, neap_values_at(from, 0));
+  neap_values_free(from);
+  CHECK(neap_values_error(to) == 0 && released == 0);
+  const neap_value *list = neap_value_field(neap_values_at(to, 0), "list");
+  CHECK(neap_value_count(list) == 2 && neap_value_number(neap_value_item(list, 0)) == 0.5);
+  CHECK(neap_value_object(neap_value_item(list, 1), &one) == &object);
+  neap_values_free(to);
+  CHECK(released == 1);
+}
+
+TEST(a_loop_has_a_pointer_of_the_hosts) {
+  bench b;
+  neap_loop *loop = bench_open(&b);
+  CHECK(neap_loop_data(loop) == NULL);
+  neap_loop_set_data(loop, &b);
+  CHECK(neap_loop_data(loop) == &b);
+  bench_close_idle(&b);
+}
