@@ -36,7 +36,7 @@ struct waiter {
 
 /* The loop has room for one pointer of the host's. */
 static game *game_of(const neap_completion *call) {
-  return (game *)neap_loop_uv(neap_completion_loop(call))->data;
+  return (game *)neap_loop_data(neap_completion_loop(call));
 }
 
 static int next_frame(neap_completion *call, void *frame, const neap_values *arguments) {
@@ -158,7 +158,7 @@ static int run(lua_State *L) {
   options.clock = &g->clock;
   luaL_openlibs(L);
   if (neapL_open(L, &options)) return lua_error(L);
-  neap_loop_uv(neapL_loop(L))->data = g;
+  neap_loop_set_data(neapL_loop(L), g);
   neapL_preload(L, "game", open_game);
   if (luaL_loadfile(L, set->script) != LUA_OK) return lua_error(L);
   lua_call(L, 0, 0);

@@ -9,9 +9,6 @@
 #include "bell.h"
 #include "primes.h"
 
-/* What scripts see as the error's code; the numbers need only differ from those of neap and libuv. */
-enum { E_TOO_MANY = -10001 };
-
 /* ---- A blocking library, on a thread ----------------------------------------------------------- */
 
 /* The memory of one call, zeroed at first. */
@@ -40,18 +37,18 @@ static int count_primes(neap_work *work, void *frame, const neap_values *argumen
   if (status == PRIMES_STOPPED) return UV_ECANCELED; /* the task is cancelled, not failed */
   if (status == PRIMES_TOO_MANY) {
     neap_error error = {0};
-    error.code = E_TOO_MANY;
-    error.name = "ETOOMANY";
+    error.name = "ETOOMANY"; /* what scripts see as its code */
     error.message = "that would take for ever";
     neap_work_fail(work, &error);
-    return error.code;
+    return NEAP_EOTHER;
   }
   neap_values_add_integer(results, count);
   return 0;
 }
 
 /* Its task is cancelled; on the loop's thread, while count_primes runs. */
-static void stop_counting(void *frame) {
+static void stop_counting(void *frame, const neap_values *arguments) {
+  (void)arguments;
   primes_stop(&((counting *)frame)->job);
 }
 
@@ -90,7 +87,6 @@ static void on_ring(void *user, int strokes) {
 static int start_ringing(neap_completion *call, void *frame, const neap_values *arguments) {
   ringing *self = (ringing *)frame;
   bell *object = (bell *)neap_value_object(neap_values_at(arguments, 0), &bell_class);
-  if (!object) return UV_EINVAL; /* an object of another class */
   self->object = bell_ref(object);
   self->number = bell_ring(object, neap_value_number(neap_values_at(arguments, 1)), on_ring,
                            neap_completion_ref(call));
