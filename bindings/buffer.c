@@ -68,8 +68,8 @@ static void account(lua_State *L, size_t size) {
   lua_gc(L, LUA_GCSTEP, kilobytes < INT_MAX ? (int)kilobytes : INT_MAX);
 }
 
-void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *self,
-                        neap_bytes *bytes, bool is_writable) {
+void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *self, neap_bytes *bytes,
+                        bool is_writable) {
   self->hold = neap__hold_new(state->loop, bytes, is_writable);
   if (!self->hold) {
     neap_bytes_unref(bytes);

@@ -20,11 +20,11 @@ typedef struct lua_call {
   neap__op op;
   neap__wait wait; /* in the body's task */
   neap__runnable runnable;
-  neap__list link;      /* in state->calls */
-  neapL__state *state;  /* NULL: it is closed */
-  uint32_t pin;         /* of the Task; 0: none */
-  bool has_body;        /* the body was started */
-  char *texts;          /* of its error */
+  neap__list link;     /* in state->calls */
+  neapL__state *state; /* NULL: it is closed */
+  uint32_t pin;        /* of the Task; 0: none */
+  bool has_body;       /* the body was started */
+  char *texts;         /* of its error */
 } lua_call;
 
 static lua_call *of_task(const neap_task *task) {
@@ -300,7 +300,7 @@ static int call_named(lua_State *L) {
 }
 
 typedef struct calling {
-  const char *name;        /* or */
+  const char *name; /* or */
   neap_callback *callback;
   const neap_values *arguments;
 } calling;

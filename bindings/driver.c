@@ -34,7 +34,8 @@ neapL__state *neapL__need(lua_State *L) {
   lua_call(L, 1, 0);
   state = neapL__state_get(L);
   if (!state)
-    luaL_error(L, "a native module is linked to another copy of neap than this Lua state uses: it should "
-                  "link the shared libneaplua");
+    luaL_error(
+        L, "a native module is linked to another copy of neap than this Lua state uses: it should "
+           "link the shared libneaplua");
   return state;
 }

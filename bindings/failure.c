@@ -33,7 +33,8 @@ void neapL__describe_error(lua_State *L, int index, int task, neap_error *error)
   index = lua_absindex(L, index);
   luaL_checkstack(L, 24, "an error");
   *error = (neap_error){.code = NEAP_ESCRIPT};
-  bool is_error = lua_istable(L, index) && neapL__has_meta(L, index, &neapL__state_get(L)->error_meta);
+  bool is_error =
+      lua_istable(L, index) && neapL__has_meta(L, index, &neapL__state_get(L)->error_meta);
   if (is_error) describe_fields(L, index, error);
   if (!error->name) error->name = neap_error_name(error->code);
   if (!error->message) error->message = luaL_tolstring(L, index, NULL);

@@ -284,8 +284,7 @@ static const native_row *new_row(lua_State *L, const neapL_function *function,
   return self;
 }
 
-static void add_functions(lua_State *L, const neapL_function *functions,
-                          const neap_class *class_) {
+static void add_functions(lua_State *L, const neapL_function *functions, const neap_class *class_) {
   luaL_checkstack(L, 8, "native functions");
   neapL__state *state = neapL__need(L);
   for (; functions->kind.name; functions++) {

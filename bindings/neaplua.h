@@ -48,7 +48,7 @@ typedef struct neapL_options {
   neap_allocator allocator; /* for the core's memory; Lua's has its own. NULL: realloc and free */
   void *allocator_data;
   neap_clock *clock; /* NULL: the monotonic clock */
-  size_t threads;    /* of the pool for work and neap.worker.run, at most; 0: one for each processor */
+  size_t threads; /* of the pool for work and neap.worker.run, at most; 0: one for each processor */
   /* An error that nobody has observed, and a warning; borrowed for the call, on the loop's thread. They may
    * use L, and must not raise. NULL: to stderr. neap.on_unobserved and neap.on_warning replace them. */
   void (*on_error)(void *data, lua_State *L, const neap_error *error);

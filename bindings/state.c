@@ -281,10 +281,8 @@ neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) 
   int code = neap_loop_new(options, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
   state->clock = options ? options->clock : NULL;
-  state->loop->hooks = (neap__hooks){.data = state,
-                                     .settled = on_settled,
-                                     .release = on_released,
-                                     .turns = neapL__run_turns};
+  state->loop->hooks = (neap__hooks){
+      .data = state, .settled = on_settled, .release = on_released, .turns = neapL__run_turns};
   neapL__open_done(L, state);
   return state;
 }

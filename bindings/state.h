@@ -114,12 +114,12 @@ struct neapL__state {
 
   bool is_call_taken; /* `call` is in use, or was when an error was raised */
   bool is_reporting;  /* the reporter is queued */
-  bool is_running;   /* run or wait pumps the loop */
-  bool is_closing;   /* the Lua state ends: nothing can be started or awaited */
-  bool is_closed;    /* the loop is gone */
-  bool has_printed;  /* the default on_unobserved has been called */
-  bool is_debugging; /* warn of tasks that nobody awaits */
-  bool is_loopless;  /* a job runs here, without a loop: nothing can be awaited */
+  bool is_running;    /* run or wait pumps the loop */
+  bool is_closing;    /* the Lua state ends: nothing can be started or awaited */
+  bool is_closed;     /* the loop is gone */
+  bool has_printed;   /* the default on_unobserved has been called */
+  bool is_debugging;  /* warn of tasks that nobody awaits */
+  bool is_loopless;   /* a job runs here, without a loop: nothing can be awaited */
 };
 
 /* The state of L; NULL before luaopen. [-0, +0, -] */

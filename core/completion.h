@@ -15,7 +15,7 @@
 /* It leaves PENDING once; whoever takes it from there decides. */
 typedef enum neap__completion_state {
   NEAP__COMPLETION_PENDING,
-  NEAP__COMPLETION_ENDED,    /* its holder has, well or not: `values` and `error` stay as they are */
+  NEAP__COMPLETION_ENDED, /* its holder has, well or not: `values` and `error` stay as they are */
   NEAP__COMPLETION_CANCELLED /* its task was, and ended at once */
 } neap__completion_state;
 
@@ -24,8 +24,8 @@ struct neap_completion {
   atomic_int state;
   atomic_bool is_cancelled; /* also where its task waits for its end */
   const neap_completion_kind *kind;
-  neap_inbox *inbox;                 /* a reference */
-  neap_loop *loop;                   /* of `op`; NULL: it is gone */
+  neap_inbox *inbox;           /* a reference */
+  neap_loop *loop;             /* of `op`; NULL: it is gone */
   struct neap__completing *op; /* NULL: not attached, or its task has ended. Thread: the loop's */
   bool ended_early;            /* before it had a task */
   neap__post post;

@@ -68,10 +68,10 @@ int neap_error_code(const char *name) {
       NEAP_ERROR_CODES(NEAP_X)
 #undef NEAP_X
 #define NEAP_X(name, message) {#name, UV_##name},
-      UV_ERRNO_MAP(NEAP_X)
+          UV_ERRNO_MAP(NEAP_X)
 #undef NEAP_X
 #define NEAP_X(name, message) {#name, -name},
-      SYSTEM_CODES(NEAP_X)
+              SYSTEM_CODES(NEAP_X)
 #undef NEAP_X
   };
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)

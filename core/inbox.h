@@ -26,7 +26,7 @@ struct neap_inbox {
   uv_async_t async; /* holds a reference until libuv has closed it */
   neap__post *head, *tail;
   bool is_closed;
-  bool is_calling; /* a post is being called. Loop thread */
+  bool is_calling;          /* a post is being called. Loop thread */
   void (*wake)(void *data); /* of a host that does not watch a descriptor */
   void *wake_data;
   void (*on_closed)(void *data);

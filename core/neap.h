@@ -73,7 +73,7 @@ typedef struct neap_completion neap_completion;
   X(ETLS, -5008, "the TLS connection failed")                                                      \
   X(EHTTP, -5009, "the response says that the request has failed")                                 \
   X(ESCRIPT, -5010, "a script has raised an error")                                                \
-  X(ETYPE, -5011, "a value of this type cannot cross")                                            \
+  X(ETYPE, -5011, "a value of this type cannot cross")                                             \
   X(EOTHER, -5012, "it has failed")
 
 enum neap_error_code {
@@ -85,15 +85,15 @@ enum neap_error_code {
 /* Why an operation failed. Fields that do not apply are NULL. */
 typedef struct neap_error neap_error;
 struct neap_error {
-  int code;                /* negative; a libuv code or one of neap_error_code: EOTHER where it has a name */
-  const char *name;        /* of an error of somebody else's, "EMYLIB"; NULL: neap_error_name(code) */
-  const char *message;     /* NULL: neap_error_message(code) */
-  const char *traceback;   /* of a script: where the error was raised, and what awaited it */
-  const char *syscall;     /* the call that failed, for instance "open" */
-  const char *path;        /* the file that it concerned */
-  const char *dest;        /* the second one of a call that has two */
-  const char *address;     /* the network address that it concerned, "host:port" */
-  const char *url;         /* the request that it concerned */
+  int code; /* negative; a libuv code or one of neap_error_code: EOTHER where it has a name */
+  const char *name;      /* of an error of somebody else's, "EMYLIB"; NULL: neap_error_name(code) */
+  const char *message;   /* NULL: neap_error_message(code) */
+  const char *traceback; /* of a script: where the error was raised, and what awaited it */
+  const char *syscall;   /* the call that failed, for instance "open" */
+  const char *path;      /* the file that it concerned */
+  const char *dest;      /* the second one of a call that has two */
+  const char *address;   /* the network address that it concerned, "host:port" */
+  const char *url;       /* the request that it concerned */
   const neap_error *cause; /* what led to this error */
 };
 
@@ -254,8 +254,7 @@ NEAP_API const neap_values *neap_task_values(const neap_task *task);
 
 /* Calls fn(data, task) once, in a turn after the one in which the task ends, or in the next one; at the latest
  * from neap_loop_close. The callback has a reference to the task. UV_ENOMEM, NEAP_ECLOSED. */
-NEAP_API int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task),
-                              void *data);
+NEAP_API int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task), void *data);
 
 /* Numbers tasks in the order of their creation, from 1 on, for each loop. */
 NEAP_API uint64_t neap_task_id(const neap_task *task);
@@ -297,7 +296,7 @@ NEAP_API void neap_task_unref(neap_task *task);
 typedef enum neap_step_result {
   NEAP_STEP_WAIT, /* after neap_task_await said true, neap_scope_exit did, or neap_task_pause */
   NEAP_STEP_NEXT, /* call it again at once, at its place */
-  NEAP_STEP_END   /* the body has ended, with what was said last: finished, failed, or neither (done) */
+  NEAP_STEP_END /* the body has ended, with what was said last: finished, failed, or neither (done) */
 } neap_step_result;
 
 /* `frame` is the memory asked for with neap_task_start, zeroed at first. It may start and await other

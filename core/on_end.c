@@ -48,7 +48,8 @@ int neap_task_on_end(neap_task *task, void (*fn)(void *data, neap_task *task), v
   self->fn = fn;
   self->data = data;
   neap__list_init(&self->wait.link);
-  neap__list_append(&loop->resources, (neap__list_init(&self->resource.link), &self->resource.link));
+  neap__list_append(&loop->resources,
+                    (neap__list_init(&self->resource.link), &self->resource.link));
   if (task->status == NEAP_PENDING)
     neap__wait_start(&self->wait, task, on_settled);
   else

@@ -15,8 +15,8 @@ typedef enum step_phase { IN_BODY, LEAVING_BODY, IN_CLEANUP, LEAVING_CLEANUP } s
 typedef struct step_task {
   neap__routine routine;
   const neap_body *body;
-  neap_task *waiting;  /* neap_task_await: referenced while it waits */
-  neap_task *awaited;  /* neap_await: referenced up to the next one */
+  neap_task *waiting; /* neap_task_await: referenced while it waits */
+  neap_task *awaited; /* neap_await: referenced up to the next one */
   neap_error error;
   char *texts; /* its strings */
   void *value;

@@ -21,9 +21,9 @@ struct neap_value {
     neap__box *box; /* of an object */
     size_t outer;   /* of an array or map that is open: the place of the one that it is in */
   } as;
-  size_t size;    /* of bytes; of an array its items, of a map its pairs */
-  uint32_t span;  /* values from this one to its end */
-  uint8_t kind;   /* neap_value_kind */
+  size_t size;   /* of bytes; of an array its items, of a map its pairs */
+  uint32_t span; /* values from this one to its end */
+  uint8_t kind;  /* neap_value_kind */
 };
 
 enum {
@@ -40,7 +40,7 @@ struct neap_values {
   struct neap__chunk *chunks;
   size_t open; /* the place of the innermost array or map that is open; of none: SIZE_MAX */
   int depth;   /* how many are open */
-  int error; /* the first that came up; what is added after it is dropped */
+  int error;   /* the first that came up; what is added after it is dropped */
   neap_value first[NEAP__VALUES_INLINE];
 };
 

@@ -472,7 +472,8 @@ TEST(c_awaits_the_results_of_a_callback) {
   embedding e, other;
   if (!embed(&e) || !embed(&other)) return;
   lua_register(e.L, "keep", keep);
-  CHECK(embed_run(&e, PRELUDE "keep(async(function(a, b) await(neap.sleep(0.001)) return a * b end))"));
+  CHECK(embed_run(&e,
+                  PRELUDE "keep(async(function(a, b) await(neap.sleep(0.001)) return a * b end))"));
   neap_values *arguments = two_integers(6, 7);
   neap_task *task;
   CHECK(neapL_call_back(other.L, kept, arguments, &task) == NEAP_EMISUSE);

@@ -13,7 +13,8 @@ TEST(it_opens_once) {
   CHECK(lua_isstring(e.L, -1));
   lua_pop(e.L, 1);
   CHECK(neapL_loop(e.L) != NULL);
-  CHECK(embed_run(&e, PRELUDE "assert(neap.run(function() await(neap.sleep(0)) return 7 end) == 7)"));
+  CHECK(
+      embed_run(&e, PRELUDE "assert(neap.run(function() await(neap.sleep(0)) return 7 end) == 7)"));
   embed_close(&e);
 }
 
@@ -61,9 +62,10 @@ TEST(each_allocation_of_opening_fails) {
 TEST(errors_and_warnings_go_to_the_host) {
   embedding e;
   if (!embed(&e)) return;
-  CHECK(embed_run(&e, PRELUDE "pcall(neap.run, function()\n"
-                              "  neap.background(error, neap.error('ENOENT', 'lost')) end)\n"
-                              "neap.run(function() neap.from_callback(function(cb) cb() cb() end) end)"));
+  CHECK(embed_run(&e, PRELUDE
+                  "pcall(neap.run, function()\n"
+                  "  neap.background(error, neap.error('ENOENT', 'lost')) end)\n"
+                  "neap.run(function() neap.from_callback(function(cb) cb() cb() end) end)"));
   CHECK(e.errors == 1 && e.warnings == 1);
   CHECK(strcmp(e.last_error, "ENOENT|lost|traceback") == 0);
   embed_close(&e);
@@ -308,7 +310,8 @@ TEST(a_script_may_run_the_loop_of_the_host) {
   embedding e;
   CHECK(uv_loop_init(&uv) == 0);
   if (!embed_on(&e, &uv)) return;
-  CHECK(embed_run(&e, PRELUDE "assert(neap.run(function() await(neap.sleep(0.001)) return 3 end) == 3)"));
+  CHECK(embed_run(&e, PRELUDE
+                  "assert(neap.run(function() await(neap.sleep(0.001)) return 3 end) == 3)"));
   lua_close(e.L);
   CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
   CHECK(uv_loop_close(&uv) == 0);
@@ -442,7 +445,8 @@ static void run_host(void *data) {
 
 TEST(states_on_threads_never_meet) {
   host_thread threads[4] = {0};
-  for (int i = 0; i < 4; i++) CHECK(uv_thread_create(&threads[i].thread, run_host, &threads[i]) == 0);
+  for (int i = 0; i < 4; i++)
+    CHECK(uv_thread_create(&threads[i].thread, run_host, &threads[i]) == 0);
   for (int i = 0; i < 4; i++) uv_thread_join(&threads[i].thread);
   for (int i = 0; i < 4; i++) CHECK(threads[i].holds);
 }
@@ -546,12 +550,13 @@ TEST(the_reason_of_a_cancellation_comes_with_it) {
   embedding e;
   if (!embed(&e)) return;
   lua_register(e.L, "step", native_step);
-  CHECK(embed_run(&e, PRELUDE "neap.run(function()\n"
-                              "  local s = step()\n"
-                              "  assert(s:cancel('enough'))\n"
-                              "  local _, err = pcall(await, s)\n"
-                              "  assert(err.code == 'ECANCELLED' and err.reason == 'enough', tostring(err))\n"
-                              "end)"));
+  CHECK(embed_run(&e, PRELUDE
+                  "neap.run(function()\n"
+                  "  local s = step()\n"
+                  "  assert(s:cancel('enough'))\n"
+                  "  local _, err = pcall(await, s)\n"
+                  "  assert(err.code == 'ECANCELLED' and err.reason == 'enough', tostring(err))\n"
+                  "end)"));
   embed_close(&e);
 }
 
@@ -607,19 +612,20 @@ TEST(scripts_await_tasks_of_c) {
   lua_register(e.L, "sleep_with", native_sleep_with);
   lua_register(e.L, "step", native_step);
   lua_register(e.L, "is_task", is_task);
-  CHECK(embed_run(&e, PRELUDE "neap.run(function()\n"
-                              "  assert(select('#', await(sleep(0.001))) == 0)\n"
-                              "  local status, t = await(sleep_with())\n"
-                              "  assert(status == 1 and type(t) == 'table')\n"
-                              "  local task = step()\n"
-                              "  local ok, err = pcall(await, task)\n"
-                              "  assert(not ok and err.code == 'EIO' and err.path == '/somewhere')\n"
-                              "  assert(is_task(task) and not is_task({}) and is_task(neap.start(print)))\n"
-                              "  local ok, why = neap.try_for(0.001, function() await(sleep(1)) end)\n"
-                              "  assert(not ok and why == 'timeout')\n"
-                              "  local s = step() s:cancel()\n"
-                              "  assert(select(2, pcall(await, s)).code == 'ECANCELLED')\n"
-                              "end)"));
+  CHECK(embed_run(&e, PRELUDE
+                  "neap.run(function()\n"
+                  "  assert(select('#', await(sleep(0.001))) == 0)\n"
+                  "  local status, t = await(sleep_with())\n"
+                  "  assert(status == 1 and type(t) == 'table')\n"
+                  "  local task = step()\n"
+                  "  local ok, err = pcall(await, task)\n"
+                  "  assert(not ok and err.code == 'EIO' and err.path == '/somewhere')\n"
+                  "  assert(is_task(task) and not is_task({}) and is_task(neap.start(print)))\n"
+                  "  local ok, why = neap.try_for(0.001, function() await(sleep(1)) end)\n"
+                  "  assert(not ok and why == 'timeout')\n"
+                  "  local s = step() s:cancel()\n"
+                  "  assert(select(2, pcall(await, s)).code == 'ECANCELLED')\n"
+                  "end)"));
   CHECK(embed_run(&e, "kept = sleep(10) step()"));
   embed_close(&e);
 }

@@ -158,7 +158,8 @@ static void cancel_meanwhile(neap_completion *call, void *frame) {
 
 /* ---- On a thread of the pool -------------------------------------------------------------------- */
 
-static int run_sum(neap_work *work, void *frame, const neap_values *arguments, neap_values *results) {
+static int run_sum(neap_work *work, void *frame, const neap_values *arguments,
+                   neap_values *results) {
   const neap_value *list = neap_values_at(arguments, 0);
   int64_t sum = 0;
   (void)frame;
@@ -384,20 +385,21 @@ TEST(each_kind_of_value_crosses_both_ways) {
 }
 
 TEST(what_does_not_cross_is_an_argument_error) {
-  check_native(NATIVE
-               "local function bad(part, f, ...)\n"
-               "  local ok, err = pcall(f, ...)\n"
-               "  assert(not ok and tostring(err):find(part, 1, true), tostring(err))\n"
-               "end\n"
-               "bad(\"bad argument #1 to 'test.add' (integer expected, got string)\", test.add, 'x', 1)\n"
-               "bad(\"bad argument #2 to 'test.add' (integer expected, got no value)\", test.add, 1)\n"
-               "bad('integer expected', test.add, 1.5, 1)\n"
-               "bad('array expected', test.sum, 5)\n"
-               "bad('cannot be passed to C', test.echo, coroutine.create(print))\n"
-               "bad('bad argument #2', test.echo, 1, {io.stdout})\n"
-               "local t = {} t.t = t\n"
-               "bad('nested too deeply', test.echo, t)\n"
-               "neap.run(function() assert(await(test.add(2.0, 3)) == 5) end)");
+  check_native(
+      NATIVE
+      "local function bad(part, f, ...)\n"
+      "  local ok, err = pcall(f, ...)\n"
+      "  assert(not ok and tostring(err):find(part, 1, true), tostring(err))\n"
+      "end\n"
+      "bad(\"bad argument #1 to 'test.add' (integer expected, got string)\", test.add, 'x', 1)\n"
+      "bad(\"bad argument #2 to 'test.add' (integer expected, got no value)\", test.add, 1)\n"
+      "bad('integer expected', test.add, 1.5, 1)\n"
+      "bad('array expected', test.sum, 5)\n"
+      "bad('cannot be passed to C', test.echo, coroutine.create(print))\n"
+      "bad('bad argument #2', test.echo, 1, {io.stdout})\n"
+      "local t = {} t.t = t\n"
+      "bad('nested too deeply', test.echo, t)\n"
+      "neap.run(function() assert(await(test.add(2.0, 3)) == 5) end)");
 }
 
 /* cross(...) -> ..., as a function of C does that neap did not register; or nil and a code */
@@ -466,14 +468,15 @@ TEST(a_table_with_holes_keeps_its_keys) {
 }
 
 TEST(tables_are_read_without_their_metamethods) {
-  check_cross("local t = setmetatable({1, x = 2}, setmetatable({}, {__index = error}))\n"
-              "getmetatable(t).__index = error\n"
-              "getmetatable(t).__len = error\n"
-              "getmetatable(t).__pairs = error\n"
-              "local u = cross(t)\n"
-              "assert(u[1] == 1 and u.x == 2 and getmetatable(u) == nil)\n"
-              "local k = cross({['a\\0b'] = 1, [2^53] = 2, [-1] = 3, [0.5] = 4, [true] = 5})\n"
-              "assert(k['a\\0b'] == 1 and k[2^53] == 2 and k[-1] == 3 and k[0.5] == 4 and k[true] == 5)");
+  check_cross(
+      "local t = setmetatable({1, x = 2}, setmetatable({}, {__index = error}))\n"
+      "getmetatable(t).__index = error\n"
+      "getmetatable(t).__len = error\n"
+      "getmetatable(t).__pairs = error\n"
+      "local u = cross(t)\n"
+      "assert(u[1] == 1 and u.x == 2 and getmetatable(u) == nil)\n"
+      "local k = cross({['a\\0b'] = 1, [2^53] = 2, [-1] = 3, [0.5] = 4, [true] = 5})\n"
+      "assert(k['a\\0b'] == 1 and k[2^53] == 2 and k[-1] == 3 and k[0.5] == 4 and k[true] == 5)");
 }
 
 static int push_all(lua_State *L) {
@@ -530,10 +533,11 @@ TEST(a_code_fails_the_task) {
 }
 
 TEST(an_error_keeps_its_name_and_message) {
-  check_native(NATIVE "neap.run(function()\n"
-                      "  local ok, err = pcall(await, test.fail(2))\n"
-                      "  assert(not ok and err.code == 'EMYLIB' and err.message == 'it is broken')\n"
-                      "end)");
+  check_native(NATIVE
+               "neap.run(function()\n"
+               "  local ok, err = pcall(await, test.fail(2))\n"
+               "  assert(not ok and err.code == 'EMYLIB' and err.message == 'it is broken')\n"
+               "end)");
 }
 
 TEST(one_that_is_let_go_of_fails) {
@@ -634,13 +638,14 @@ TEST(the_scope_is_cancelled_while_it_starts) {
     lua_setglobal(e.L, "ends");
     lua_pushlightuserdata(e.L, &e.L);
     lua_setglobal(e.L, "state");
-    CHECK(embed_run(&e, NATIVE "function call(f) f() end\n"
-                               "neap.run(function()\n"
-                               "  neap.scope(function(s)\n"
-                               "    local t = test.meanwhile(function() s:cancel() end, ends, state)\n"
-                               "    assert(t:status() == 'cancelled')\n"
-                               "  end)\n"
-                               "end)"));
+    CHECK(embed_run(&e,
+                    NATIVE "function call(f) f() end\n"
+                           "neap.run(function()\n"
+                           "  neap.scope(function(s)\n"
+                           "    local t = test.meanwhile(function() s:cancel() end, ends, state)\n"
+                           "    assert(t:status() == 'cancelled')\n"
+                           "  end)\n"
+                           "end)"));
     CHECK(cancels == 1 - ends);
     CHECK(neap_completion_end(kept, NULL) == (ends ? NEAP_EMISUSE : UV_ECANCELED));
     neap_completion_unref(kept);
@@ -778,10 +783,11 @@ TEST(a_c_string_has_no_nul_and_is_no_buffer) {
 }
 
 TEST(an_error_with_a_name_needs_no_number) {
-  check_native(NATIVE "neap.run(function()\n"
-                      "  local ok, err = pcall(await, test.own_error())\n"
-                      "  assert(not ok and err.code == 'EMYLIB' and err.message == 'of the frame')\n"
-                      "end)");
+  check_native(NATIVE
+               "neap.run(function()\n"
+               "  local ok, err = pcall(await, test.own_error())\n"
+               "  assert(not ok and err.code == 'EMYLIB' and err.message == 'of the frame')\n"
+               "end)");
 }
 
 TEST(what_runs_is_interrupted_with_its_arguments) {

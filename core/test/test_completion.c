@@ -81,10 +81,10 @@ TEST(an_error_is_copied) {
   neap_task *task;
   neap_completion *completion = make(loop, &plain, &task);
   char message[] = "it broke", path[] = "/tmp/x";
-  CHECK(neap_completion_end(completion, &(neap_error){.code = -9999,
-                                                      .name = "EBROKEN",
-                                                      .message = message,
-                                                      .path = path}) == 0);
+  CHECK(neap_completion_end(
+            completion,
+            &(neap_error){.code = -9999, .name = "EBROKEN", .message = message, .path = path}) ==
+        0);
   message[0] = path[0] = '?';
   neap_completion_unref(completion);
   const neap_error *error = neap_task_error(task);
@@ -352,8 +352,8 @@ static void fail_at_once(void *data) {
   completer *self = data;
   char message[] = "it has failed on its thread";
   while (!atomic_load(self->go)) continue;
-  self->code = neap_completion_post(self->completion,
-                                    &(neap_error){.code = UV_EIO, .message = message});
+  self->code =
+      neap_completion_post(self->completion, &(neap_error){.code = UV_EIO, .message = message});
   neap_completion_unref(self->completion);
 }
 

@@ -669,7 +669,8 @@ static neap_step_result step_receiver(neap_task *task, void *frame) {
 }
 
 static const neap_body sender_body = {"sender", sizeof(party), step_sender, release_party, NULL};
-static const neap_body receiver_body = {"receiver", sizeof(party), step_receiver, release_party, NULL};
+static const neap_body receiver_body = {"receiver", sizeof(party), step_receiver, release_party,
+                                        NULL};
 
 static neap_task *start_party(neap_loop *loop, rendezvous *place, int item, bool sends) {
   neap_task *task = NULL;

@@ -262,7 +262,8 @@ static neap_step_result step_late_parent(neap_task *task, void *frame) {
 }
 
 static const neap_body parent_body = {"parent", 0, step_parent, NULL, NULL};
-static const neap_body late_parent_body = {"late parent", sizeof(int), step_late_parent, NULL, NULL};
+static const neap_body late_parent_body = {"late parent", sizeof(int), step_late_parent, NULL,
+                                           NULL};
 
 typedef struct guardian {
   neap_scope *outer, *inner;

@@ -79,7 +79,8 @@ TEST(a_body_goes_from_place_to_place) {
   journal log = {""};
   int released = 0;
   neap_task *task =
-      start(loop, &walk_body, (walk){.target = sleep_for(loop, 3), .journal = &log, .released = &released});
+      start(loop, &walk_body,
+            (walk){.target = sleep_for(loop, 3), .journal = &log, .released = &released});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_DONE && neap_loop_now(loop) == 3);
   CHECK(journal_is(&log, "begin slept end") && released == 1);
@@ -92,7 +93,8 @@ TEST(what_has_ended_is_not_waited_for) {
   bench b;
   neap_loop *loop = bench_open(&b);
   journal log = {""};
-  neap_task *task = start(loop, &walk_body, (walk){.target = sleep_for(loop, 0.5), .journal = &log});
+  neap_task *task =
+      start(loop, &walk_body, (walk){.target = sleep_for(loop, 0.5), .journal = &log});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_DONE && neap_loop_now(loop) == 1);
   neap_task_unref(task);
@@ -120,7 +122,8 @@ TEST(what_cannot_start_ends_the_body) {
   neap_loop *loop = bench_open(&b);
   journal log = {""};
   neap_task *task =
-      start(loop, &clean_body, (walk){.target = sleep_for(loop, 0), .journal = &log, .fails_to_start = true});
+      start(loop, &clean_body,
+            (walk){.target = sleep_for(loop, 0), .journal = &log, .fails_to_start = true});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_FAILED && neap_task_error(task)->code == UV_EINVAL);
   CHECK(journal_is(&log, "begin slept cleanup cleaned"));
@@ -132,7 +135,8 @@ TEST(settling_goes_on_after_an_error) {
   bench b;
   neap_loop *loop = bench_open(&b);
   journal log = {""};
-  neap_task *task = start(loop, &clean_body, (walk){.target = fail_to_read(loop), .journal = &log, .settles = true});
+  neap_task *task = start(loop, &clean_body,
+                          (walk){.target = fail_to_read(loop), .journal = &log, .settles = true});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_DONE);
   CHECK(journal_is(&log, "begin slept end cleanup cleaned"));
@@ -145,7 +149,8 @@ TEST(what_others_have_cancelled_is_an_error) {
   neap_loop *loop = bench_open(&b);
   journal log = {""};
   neap_task *target = sleep_for(loop, 9);
-  neap_task *task = start(loop, &clean_body, (walk){.target = neap_task_ref(target), .journal = &log});
+  neap_task *task =
+      start(loop, &clean_body, (walk){.target = neap_task_ref(target), .journal = &log});
   neap_task_cancel(target);
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_FAILED && neap_task_error(task)->code == NEAP_ECANCELLED);
@@ -162,7 +167,8 @@ TEST(a_cancelled_body_cleans_up_and_is_cancelled) {
   for (double after = 0.5; after < 4; after += 2) { /* in the first await, and in the second */
     journal log = {""};
     double begin = neap_loop_now(loop);
-    neap_task *task = start(loop, &clean_body, (walk){.target = sleep_for(loop, 5), .journal = &log});
+    neap_task *task =
+        start(loop, &clean_body, (walk){.target = sleep_for(loop, 5), .journal = &log});
     neap_task *alarm = sleep_for(loop, after);
     CHECK(neap_loop_run(loop, alarm) == 0);
     CHECK(neap_task_cancel(task));
@@ -196,7 +202,8 @@ TEST(its_own_time_limit_fails_it) {
   bench b;
   neap_loop *loop = bench_open(&b);
   journal log = {""};
-  neap_task *task = start(loop, &clean_body, (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 2});
+  neap_task *task =
+      start(loop, &clean_body, (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 2});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_FAILED && neap_task_error(task)->code == UV_ETIMEDOUT);
   CHECK(neap_loop_now(loop) == 3 && journal_is(&log, "begin slept cleanup cleaned"));
@@ -208,7 +215,8 @@ TEST(a_cancellation_from_outside_wins_over_the_time_limit) {
   bench b;
   neap_loop *loop = bench_open(&b);
   journal log = {""};
-  neap_task *task = start(loop, &clean_body, (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 2});
+  neap_task *task =
+      start(loop, &clean_body, (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 2});
   CHECK(neap_task_cancel(task));
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_CANCELLED);
@@ -220,7 +228,8 @@ TEST(a_scope_that_is_left_open_is_left) {
   bench b;
   neap_loop *loop = bench_open(&b);
   journal log = {""};
-  neap_task *task = start(loop, &walk_body, (walk){.target = sleep_for(loop, 0), .journal = &log, .timeout = 9});
+  neap_task *task =
+      start(loop, &walk_body, (walk){.target = sleep_for(loop, 0), .journal = &log, .timeout = 9});
   CHECK(neap_loop_run(loop, task) == 0);
   CHECK(neap_task_status(task) == NEAP_DONE && neap_loop_stats(loop).scopes == 0);
   neap_task_unref(task);
@@ -270,9 +279,11 @@ TEST(a_dropped_body_is_released_without_cleanup) {
   neap_loop *loop = bench_open(&b);
   journal log = {""};
   int released = 0;
-  neap_task *task =
-      start(loop, &clean_body, (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 5, .released = &released});
-  neap_task *cleaning = start(loop, &clean_body, (walk){.target = fail_to_read(loop), .journal = &log});
+  neap_task *task = start(
+      loop, &clean_body,
+      (walk){.target = sleep_for(loop, 9), .journal = &log, .timeout = 5, .released = &released});
+  neap_task *cleaning =
+      start(loop, &clean_body, (walk){.target = fail_to_read(loop), .journal = &log});
   neap_task *alarm = sleep_for(loop, 1.5);
   CHECK(neap_loop_run(loop, alarm) == 0);
   neap_task_unref(alarm);
@@ -316,7 +327,8 @@ static neap_step_result clean_in_scope(neap_task *self, void *frame) {
     walk child = {.target = sleep_for(neap_task_loop(self), 0.5), .journal = me->journal};
     CHECK(neap_task_start(neap_task_loop(self), &walk_body, &child, &task) == 0);
     neap_task_unref(task);
-    return neap_await(self, neap_sleep(neap_task_loop(self), me->timeout < 9 ? 9 : 0.1, &task), &task, 1);
+    return neap_await(self, neap_sleep(neap_task_loop(self), me->timeout < 9 ? 9 : 0.1, &task),
+                      &task, 1);
   default: return NEAP_STEP_END;
   }
 }
@@ -330,10 +342,8 @@ static neap_step_result step_sleep(neap_task *self, void *frame) {
 
 /* The body was cancelled, its cleanup was not: what that has left open ends by itself. */
 TEST(a_scope_that_a_cleanup_leaves_open_is_left) {
-  static const neap_body body = {.name = "sleeper",
-                                 .frame_size = sizeof(walk),
-                                 .step = step_sleep,
-                                 .cleanup = clean_in_scope};
+  static const neap_body body = {
+      .name = "sleeper", .frame_size = sizeof(walk), .step = step_sleep, .cleanup = clean_in_scope};
   for (int is_timed = 0; is_timed < 2; is_timed++) {
     bench b;
     journal log = {""};

@@ -20,7 +20,8 @@ TEST(scalars_are_read_as_they_were_written) {
   neap_values_add_string(values, NULL);
   CHECK(neap_values_error(values) == 0 && neap_values_count(values) == 8);
   CHECK(neap_value_kind_of(neap_values_at(values, 0)) == NEAP_VALUE_NIL);
-  CHECK(neap_value_boolean(neap_values_at(values, 1)) && !neap_value_boolean(neap_values_at(values, 0)));
+  CHECK(neap_value_boolean(neap_values_at(values, 1)) &&
+        !neap_value_boolean(neap_values_at(values, 0)));
   CHECK(neap_value_integer(neap_values_at(values, 2)) == INT64_MIN);
   CHECK(neap_value_integer(neap_values_at(values, 3)) == 2);
   CHECK(neap_value_integer(neap_values_at(values, 4)) == 0);
@@ -89,7 +90,8 @@ TEST(a_list_grows_and_what_was_read_stays_where_it_is) {
   const char *first = neap_value_bytes(neap_values_at(values, 0), NULL);
   for (int i = 0; i < 10000; i++) neap_values_add_bytes(values, &i, sizeof i);
   CHECK(neap_value_bytes(neap_values_at(values, 0), NULL) == first);
-  CHECK(memcmp(neap_value_bytes(neap_values_at(values, 10000), NULL), &(int){9999}, sizeof(int)) == 0);
+  CHECK(memcmp(neap_value_bytes(neap_values_at(values, 10000), NULL), &(int){9999}, sizeof(int)) ==
+        0);
   neap_values_clear(values);
   CHECK(neap_values_count(values) == 0);
   neap_values_add_integer(values, 1);
