@@ -237,22 +237,15 @@ static void open_tables(lua_State *L, neapL__state *state) {
   state->spares_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) {
-  neapL__state *state = neapL__state_get(L);
-  if (state) return state;
-  state = lua_newuserdatauv(L, sizeof *state, 0);
-  *state = (neapL__state){0};
-  neap__list_init(&state->lost);
-  neap__list_init(&state->reports);
-  neap__list_init(&state->bodies);
-  neap__list_init(&state->parked);
-  neap__list_init(&state->calls);
-  neap__list_init(&state->native_calls);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, close_state);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+typedef struct opening {
+  neapL__state *state;
+  const neap_loop_options *options;
+} opening;
+
+/* (opening) */
+static int open_protected(lua_State *L) {
+  const opening *self = lua_touserdata(L, 1);
+  neapL__state *state = self->state;
   open_tables(L, state);
   neapL__open_errors(L, state);
   neapL__open_tasks(L, state);
@@ -278,11 +271,46 @@ neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) 
   neapL__open_transfer(L, state);
   neapL__open_workers(L, state);
   neapL__open_counters(L, state);
-  int code = neap_loop_new(options, &state->loop);
+  int code = neap_loop_new(self->options, &state->loop);
   if (code) luaL_error(L, "neap: cannot make a loop: %s", neap_error_message(code));
-  state->clock = options ? options->clock : NULL;
+  state->clock = self->options ? self->options->clock : NULL;
   state->loop->hooks = (neap__hooks){
       .data = state, .settled = on_settled, .release = on_released, .turns = neapL__run_turns};
   neapL__open_done(L, state);
+  return 0;
+}
+
+static neapL__state *new_state(lua_State *L) {
+  neapL__state *state = lua_newuserdatauv(L, sizeof *state, 0);
+  *state = (neapL__state){0};
+  neap__list_init(&state->lost);
+  neap__list_init(&state->reports);
+  neap__list_init(&state->bodies);
+  neap__list_init(&state->parked);
+  neap__list_init(&state->calls);
+  neap__list_init(&state->native_calls);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, close_state);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+  return state;
+}
+
+/* One that could not be opened to its end is as if it were not there. */
+static int forget_state(lua_State *L) {
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+  return lua_error(L);
+}
+
+neapL__state *neapL__state_open(lua_State *L, const neap_loop_options *options) {
+  neapL__state *state = neapL__state_get(L);
+  if (state) return state;
+  state = new_state(L);
+  opening self = {state, options};
+  lua_pushcfunction(L, open_protected);
+  lua_pushlightuserdata(L, &self);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) forget_state(L);
   return state;
 }

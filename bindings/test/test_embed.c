@@ -33,8 +33,9 @@ TEST(without_the_package_library_it_says_so) {
   lua_close(L);
 }
 
+/* Lua collects and tries again where one fails: all that follow fail, too. */
 static bool open_with_failure(unsigned long n) {
-  heap memory = {0};
+  heap memory = {.persist = true};
   lua_State *L = lua_newstate(allocate, &memory);
   luaL_openlibs(L);
   memory.fail_at = n;
@@ -42,6 +43,14 @@ static bool open_with_failure(unsigned long n) {
   bool has_fired = memory.fired;
   memory.fail_at = 0;
   CHECK(code == 0 || has_fired);
+  /* Half of it is as if it were not there. */
+  if (code && !neapL_loop(L)) {
+    neap_task *task;
+    CHECK(neapL_poll(L, 0) == NEAP_IDLE && neapL_fd(L) == -1);
+    CHECK(neapL_call(L, "print", NULL, &task) == NEAP_EMISUSE);
+    CHECK(neapL_open(L, NULL) == 0);
+    CHECK(neapL_loop(L) != NULL);
+  }
   lua_close(L);
   CHECK(memory.bytes == 0);
   return has_fired;
@@ -399,16 +408,19 @@ static const char busy[] = PRELUDE
     "  error('the end')\n"
     "end)";
 
-static bool turn_with_failure(unsigned long n, bool is_own) {
+static bool turn_with_failure(unsigned long n, bool is_own, bool persist) {
   uv_loop_t uv;
   embedding e;
   CHECK(uv_loop_init(&uv) == 0);
   if (!embed_on(&e, is_own ? NULL : &uv) || !CHECK(embed_run(&e, busy))) return false;
   e.lua.fail_at = n;
-  if (is_own)
-    while (neapL_poll(e.L, 0.01) == NEAP_PROGRESS) continue;
-  else
-    uv_run(&uv, UV_RUN_DEFAULT);
+  e.lua.persist = persist;
+  for (int i = 0; i < 20; i++) {
+    if (is_own)
+      neapL_poll(e.L, 0.001);
+    else
+      uv_run(&uv, UV_RUN_NOWAIT);
+  }
   bool has_fired = e.lua.fired;
   e.lua.fail_at = 0;
   lua_close(e.L);
@@ -419,11 +431,37 @@ static bool turn_with_failure(unsigned long n, bool is_own) {
 }
 
 TEST(each_allocation_of_a_turn_fails) {
-  for (int is_own = 0; is_own < 2; is_own++) {
+  for (int how = 0; how < 4; how++) {
     unsigned long n = 1;
-    while (n < 2000 && turn_with_failure(n, is_own)) n++;
+    while (n < 2000 && turn_with_failure(n, how & 1, how & 2)) n++;
     CHECK(n > 10 && n < 2000);
   }
+}
+
+/* The n-th allocation of Lua and all that follow fail while it is closed, with work pending. */
+static bool close_with_failure(unsigned long n) {
+  embedding e;
+  if (!embed(&e) || !CHECK(embed_run(&e, busy))) return false;
+  CHECK(embed_run(&e, PRELUDE "local function wait()\n"
+                              "  local c <close> = setmetatable({}, {__close = function(o)\n"
+                              "    o.x = {} error({'closing'}) end})\n"
+                              "  neap.scope(function() await(neap.completion().task) end)\n"
+                              "end\n"
+                              "for i = 1, 3 do neap.start(wait) end\n"
+                              "lost = neap.failed({'lost'})"));
+  neap_task *task = NULL;
+  CHECK(embed_run(&e, "function never() require('neap').await(require('neap').completion().task) end"));
+  CHECK(neapL_call(e.L, "never", NULL, &task) == 0);
+  e.lua.fail_at = n;
+  e.lua.persist = true;
+  neapL_close(e.L);
+  CHECK(neapL_loop(e.L) == NULL);
+  bool has_fired = e.lua.fired;
+  e.lua.fail_at = 0;
+  CHECK(neap_task_status(task) == NEAP_CANCELLED);
+  neap_task_unref(task);
+  embed_close(&e);
+  return has_fired;
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------- */
