@@ -484,22 +484,37 @@ static void leave_queue(neapL__state *state, neapL__task *task) {
     neap__ready_remove(&state->loop->ready, is_this_one, &task->routine.runnable);
 }
 
+static int close_protected(lua_State *L) {
+  neapL__close_thread(lua_touserdata(L, 1), L);
+  return 0;
+}
+
+/* Its to-be-closed variables are closed. False: there was no memory for that, and the thread is of no use. */
+static bool close_thread(lua_State *L, neapL__state *state, neapL__task *task) {
+  neap__routine *outer = state->loop->current;
+  task->routine.state = NEAP__RUNNING;
+  state->loop->current = &task->routine;
+  lua_pushcfunction(L, close_protected);
+  lua_pushlightuserdata(L, task->co.thread);
+  int status = lua_pcall(L, 1, 0, 0);
+  if (status != LUA_OK) lua_pop(L, 1);
+  state->loop->current = outer;
+  return status == LUA_OK;
+}
+
 void neapL__close_body(lua_State *L, neapL__state *state, neapL__task *task) {
   neapL__coroutine co = task->co;
-  neap__routine *outer = state->loop->current;
-  bool is_closable = !is_on_c_stack(task);
+  bool is_closable = !is_on_c_stack(task), is_closed = false;
   neap__wait_withdraw(&task->routine.wait);
   leave_queue(state, task);
   neapL__push_body_task(L, task);
-  if (is_closable) {
-    task->routine.state = NEAP__RUNNING;
-    state->loop->current = &task->routine;
-    neapL__close_thread(co.thread, L);
-    state->loop->current = outer;
-  }
+  if (is_closable) is_closed = close_thread(L, state, task);
   end(state, task, NEAP_CANCELLED);
   if (task->is_producer) neapL__producer_ended(L, lua_gettop(L), state, task);
-  if (is_closable && co.slot) release(state, co);
+  if (is_closed && co.slot)
+    release(state, co);
+  else if (is_closable && co.slot)
+    neapL__slot_free(state->aux, &state->coroutines, co.slot);
   lua_pop(L, 1);
 }
 

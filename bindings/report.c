@@ -115,6 +115,16 @@ void neapL__report_all(lua_State *L, neapL__state *state) {
   report_list(L, state, &state->lost);
 }
 
+static void empty(neap__list *list) {
+  while (!neap__list_is_empty(list)) neap__list_unlink(list->next);
+}
+
+void neapL__forget_reports(neapL__state *state) {
+  empty(&state->reports);
+  empty(&state->loop->root.failures);
+  empty(&state->lost);
+}
+
 /* (err, task) */
 static int print_error(lua_State *L) {
   const char *text = luaL_tolstring(L, 1, NULL);

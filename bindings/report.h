@@ -19,6 +19,8 @@ void neapL__call_back(lua_State *L, neapL__state *state, int n);
 
 /* Reports everything that is lost. [-0, +0, m] */
 void neapL__report_all(lua_State *L, neapL__state *state);
+/* Forgets what could not be reported: the lists go. */
+void neapL__forget_reports(neapL__state *state);
 
 /* Reports the error on top, which belongs to no task. [-1, +0, -] */
 void neapL__report_error(lua_State *L, neapL__state *state);

@@ -180,13 +180,31 @@ static void on_released(void *data, uint32_t host) {
   neapL__slot_free(state->aux, &state->pins, host);
 }
 
+static int close_bodies(lua_State *L) {
+  neapL__close_all(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+static int report_rest(lua_State *L) {
+  neapL__report_all(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+/* Without memory it raises: then as much is done as could be, and the loop is closed all the same. */
+static void attempt(lua_State *L, neapL__state *state, lua_CFunction fn) {
+  lua_pushcfunction(L, fn);
+  lua_pushlightuserdata(L, state);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+}
+
 /* The Lua state closes: bodies end first, the youngest first, then the core. */
 void neapL__state_close(lua_State *L, neapL__state *state) {
   if (state->is_closing || !state->loop) return;
   state->is_closing = true;
   neapL__end_faults(L); /* or the allocator would be gone before the last block */
-  neapL__close_all(L, state);
-  neapL__report_all(L, state);
+  attempt(L, state, close_bodies);
+  attempt(L, state, report_rest);
+  neapL__forget_reports(state);
   neapL__close_transfer(state);
   neapL__close_luv(L, state);
   neapL__close_calls(state);

@@ -422,16 +422,17 @@ TEST(nothing_is_called_without_neap) {
 /* ---- Failing allocations --------------------------------------------------------------------- */
 
 /* The n-th allocation of Lua, or of the core, fails while a function is called and waited for. */
-static bool call_with_failure(unsigned long n, bool is_core) {
+static bool call_with_failure(unsigned long n, bool is_core, bool persist) {
   embedding e;
   if (!embed(&e) || !CHECK(embed_run(&e, script))) return false;
   neap_values *arguments = two_integers(2, 3), *results;
   CHECK(neap_values_new(&results) == 0);
   neap_task *task = NULL;
   if (is_core)
-    neap_loop_fail_allocation(neapL_loop(e.L), n, false);
+    neap_loop_fail_allocation(neapL_loop(e.L), n, persist);
   else
     e.lua.fail_at = n;
+  e.lua.persist = persist;
   int code = neapL_call(e.L, "game.slow_add", arguments, &task);
   if (!code) {
     code = neapL_wait(e.L, task, HUGE_VAL);
@@ -447,11 +448,11 @@ static bool call_with_failure(unsigned long n, bool is_core) {
 }
 
 TEST(each_allocation_of_a_call_fails) {
-  unsigned long n = 1;
-  while (n < 2000 && call_with_failure(n, false)) n++;
-  CHECK(n > 5 && n < 2000);
-  for (n = 1; n < 2000 && call_with_failure(n, true);) n++;
-  CHECK(n > 1 && n < 2000);
+  for (int how = 0; how < 4; how++) {
+    unsigned long n = 1;
+    while (n < 2000 && call_with_failure(n, how & 1, how & 2)) n++;
+    CHECK(n > (how & 1 ? 1 : 5) && n < 2000);
+  }
 }
 
 /* ---- Callbacks with results -------------------------------------------------------------------- */

@@ -464,6 +464,12 @@ static bool close_with_failure(unsigned long n) {
   return has_fired;
 }
 
+TEST(each_allocation_of_closing_fails) {
+  unsigned long n = 1;
+  while (n < 2000 && close_with_failure(n)) n++;
+  CHECK(n > 1 && n < 2000);
+}
+
 /* ---- Threads ---------------------------------------------------------------------------------- */
 
 typedef struct host_thread {
