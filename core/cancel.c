@@ -114,15 +114,26 @@ static void deliver_to_operation(neap_task *task) {
     (task->kind->reach ? task->kind->reach : task->kind->cancel)(task);
 }
 
-/* First the bodies, so that they are queued in the order of their own creation whatever they wait
- * for; then the operations. */
+/* Takes the bodies off the list. */
+static void deliver_to_bodies(neap_task **list) {
+  while (*list) {
+    neap_task *task = *list;
+    if (task->kind->has_body) {
+      *list = task->deliver_next;
+      deliver_to_routine(neap__task_routine(task));
+    } else {
+      list = &task->deliver_next;
+    }
+  }
+}
+
+/* First the bodies, so that they are queued in the order of their own creation whatever they wait for; then
+ * the operations, some of which tell somebody: bodies may end meanwhile. */
 static void deliver(neap_task *list) {
-  for (neap_task *task = list; task; task = task->deliver_next)
-    if (task->kind->has_body) deliver_to_routine(neap__task_routine(task));
+  deliver_to_bodies(&list);
   while (list) {
     neap_task *task = list;
     list = task->deliver_next;
-    if (task->kind->has_body) continue;
     deliver_to_operation(task);
     neap_task_unref(task);
   }

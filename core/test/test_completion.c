@@ -217,6 +217,72 @@ TEST(the_loop_closes_with_pending_ones) {
   CHECK(atomic_load(&b.memory.live) == 0);
 }
 
+/* ---- Callbacks of a cancellation that do more ------------------------------------------------------ */
+
+enum { MANY = 5 };
+
+typedef struct busy {
+  neap_loop *loop;
+  neap_completion *completions[MANY];
+  bool runs_loop;
+  int steps;
+} busy;
+
+static busy *busy_now;
+
+/* Ends the others, begins one more, and runs the loop. */
+static void cancel_busily(neap_completion *completion, void *frame) {
+  busy *self = busy_now;
+  neap_completion *more;
+  neap_task *task;
+  (void)frame;
+  atomic_fetch_add(&cancels, 1);
+  for (int i = 1; i < MANY; i++) neap_completion_end(self->completions[i], NULL);
+  if (neap_completion_new(self->loop, &plain, &more, &task) == 0) {
+    neap_task_unref(task);
+    neap_completion_unref(more);
+  }
+  CHECK(neap_completion_end(completion, NULL) == UV_ECANCELED);
+  if (self->runs_loop) neap_loop_step(self->loop);
+}
+
+static const neap_completion_kind busy_kind = {
+    .name = "test.busy", .cancel = cancel_busily, .release = release_frame};
+
+static neap_step_result step_waiting(neap_task *self, void *frame) {
+  neap_task *task;
+  if (neap_task_place(self) > 0) return NEAP_STEP_END;
+  (*(busy **)frame)->steps++;
+  return neap_await(self, neap_sleep(neap_task_loop(self), 9, &task), &task, 1);
+}
+
+static const neap_body waiting_body = {
+    .name = "waiting", .frame_size = sizeof(busy *), .step = step_waiting};
+
+/* Among them are tasks with a body, which end and are freed meanwhile. */
+TEST(a_callback_of_a_cancellation_may_end_others) {
+  for (int how = 0; how < 3; how++) {
+    bench b;
+    reset();
+    neap_loop *loop = bench_open(&b);
+    busy self = {.loop = loop, .runs_loop = how == 2}, *pointer = &self;
+    busy_now = &self;
+    for (int i = 0; i < MANY; i++) {
+      neap_task *task;
+      self.completions[i] = make(loop, i == 0 ? &busy_kind : &plain, &task);
+      neap_task_unref(task);
+      CHECK(neap_task_start(loop, &waiting_body, &pointer, &task) == 0);
+      neap_task_unref(task);
+    }
+    if (how > 0) CHECK(neap_scope_cancel(&loop->root));
+    if (how == 0) bench_close(&b);
+    CHECK(atomic_load(&cancels) == 1 && self.steps == MANY);
+    for (int i = 0; i < MANY; i++) neap_completion_unref(self.completions[i]);
+    if (how > 0) bench_close(&b);
+    CHECK(atomic_load(&releases) == MANY + (how == 0 ? 0 : 1));
+  }
+}
+
 TEST(a_closed_loop_makes_none) {
   bench b;
   neap_loop *loop = bench_open(&b);
