@@ -34,7 +34,7 @@ void neapL__push_buffer(lua_State *L, neapL__state *state, neap_bytes *bytes, bo
 neapL__buffer *neapL__new_buffer(lua_State *L, const neapL__state *state);
 
 /* Gives the block, with its reference, to such a Buffer; raises with the reference dropped. [-0, +0, m] */
-void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *buffer, neap_bytes *bytes,
+void neapL__fill_buffer(lua_State *L, neapL__state *state, neapL__buffer *self, neap_bytes *bytes,
                         bool is_writable);
 
 /* A place in the Buffer of `size` bytes: an integer from 1 to size + 1, or from -size on, counted from the

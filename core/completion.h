@@ -47,17 +47,17 @@ neap_completion *neap__completion_make(neap_loop *loop, const neap_completion_ki
 
 /* Makes its task, pending below the current scope or with the outcome that it has already. It is not called
  * in a cancelled scope. Owner: the caller has one reference to the task. UV_ENOMEM. */
-int neap__completion_attach(neap_completion *completion, neap_task **task);
+int neap__completion_attach(neap_completion *self, neap_task **task);
 
 /* Nobody will see how it ends: asks its work to end soon, unless it has. */
-void neap__completion_abandon(neap_completion *completion);
+void neap__completion_abandon(neap_completion *self);
 
 /* Whether it has ended without a task, and nobody but the caller holds it: it can be used again, when it is
  * emptied. */
 bool neap__completion_is_spent(const neap_completion *completion);
 /* Frees what is in it. */
-void neap__completion_empty(neap_completion *completion);
+void neap__completion_empty(neap_completion *self);
 /* Makes an empty one as new, for another kind with a frame for which there is room. */
-void neap__completion_reset(neap_completion *completion, const neap_completion_kind *kind);
+void neap__completion_reset(neap_completion *self, const neap_completion_kind *kind);
 
 #endif

@@ -64,13 +64,13 @@ int neap_error_code(const char *name) {
     const char *name;
     int code;
   } codes[] = {
-#define NEAP_X(name, number, message) {#name, number},
+#define NEAP_X(name, number, message) {#name, (number)},
       NEAP_ERROR_CODES(NEAP_X)
 #undef NEAP_X
 #define NEAP_X(name, message) {#name, UV_##name},
           UV_ERRNO_MAP(NEAP_X)
 #undef NEAP_X
-#define NEAP_X(name, message) {#name, -name},
+#define NEAP_X(name, message) {#name, -(name)},
               SYSTEM_CODES(NEAP_X)
 #undef NEAP_X
   };

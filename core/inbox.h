@@ -33,7 +33,7 @@ struct neap_inbox {
 };
 
 /* Owner: the caller has one reference, which neap__inbox_close_handle gives up. */
-int neap__inbox_new(uv_loop_t *uv, neap_inbox **inbox);
+int neap__inbox_new(uv_loop_t *uv, neap_inbox **result);
 
 /* Posts it; false: the inbox is closed, and it is never called. Thread: any. */
 bool neap__inbox_send(neap_inbox *inbox, neap__post *post);

@@ -312,8 +312,10 @@ bool neap_value_boolean(const neap_value *value) {
 }
 
 /* 2^63 is a double, INT64_MAX is none. */
+static const double two_to_63 = 9223372036854775808.0;
+
 static bool fits_integer(double number) {
-  return number >= -0x1p63 && number < 0x1p63 && number == (double)(int64_t)number;
+  return number >= -two_to_63 && number < two_to_63 && number == (double)(int64_t)number;
 }
 
 int64_t neap_value_integer(const neap_value *value) {

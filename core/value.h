@@ -45,15 +45,15 @@ struct neap_values {
 };
 
 /* In memory of the caller. */
-void neap__values_init(neap_values *values);
+void neap__values_init(neap_values *self);
 /* Frees what is in it; it is empty then. */
-void neap__values_clear(neap_values *values);
+void neap__values_clear(neap_values *self);
 
 /* Makes `to`, which is nothing yet, what `from` is, which is empty then. */
 void neap__values_move(neap_values *to, neap_values *from);
 
 /* Notes an error, unless there is one. */
-void neap__values_fail(neap_values *values, int code);
+void neap__values_fail(neap_values *self, int code);
 
 /* An object: what is behind all references to it, in lists and in languages. Thread: any. */
 struct neap__box {

@@ -79,7 +79,7 @@ TEST(a_function_of_a_module_is_required) {
 TEST(results_of_any_kind_come_back) {
   embedding e;
   if (!embed(&e) || !CHECK(embed_run(&e, script))) return;
-  neap_values *arguments, *results;
+  neap_values *arguments = NULL, *results = NULL;
   CHECK(neap_values_new(&arguments) == 0 && neap_values_new(&results) == 0);
   neap_values_open_map(arguments);
   neap_values_add_string(arguments, "name");
@@ -425,7 +425,7 @@ TEST(nothing_is_called_without_neap) {
 static bool call_with_failure(unsigned long n, bool is_core, bool persist) {
   embedding e;
   if (!embed(&e) || !CHECK(embed_run(&e, script))) return false;
-  neap_values *arguments = two_integers(2, 3), *results;
+  neap_values *arguments = two_integers(2, 3), *results = NULL;
   CHECK(neap_values_new(&results) == 0);
   neap_task *task = NULL;
   if (is_core)
@@ -433,9 +433,8 @@ static bool call_with_failure(unsigned long n, bool is_core, bool persist) {
   else
     e.lua.fail_at = n;
   e.lua.persist = persist;
-  int code = neapL_call(e.L, "game.slow_add", arguments, &task);
-  if (!code) {
-    code = neapL_wait(e.L, task, HUGE_VAL);
+  if (!neapL_call(e.L, "game.slow_add", arguments, &task)) {
+    neapL_wait(e.L, task, HUGE_VAL);
     if (neap_task_status(task) == NEAP_DONE) neapL_results(e.L, task, results);
     neap_task_unref(task);
   }

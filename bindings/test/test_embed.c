@@ -450,7 +450,8 @@ static bool close_with_failure(unsigned long n) {
                               "for i = 1, 3 do neap.start(wait) end\n"
                               "lost = neap.failed({'lost'})"));
   neap_task *task = NULL;
-  CHECK(embed_run(&e, "function never() require('neap').await(require('neap').completion().task) end"));
+  CHECK(embed_run(&e,
+                  "function never() require('neap').await(require('neap').completion().task) end"));
   CHECK(neapL_call(e.L, "never", NULL, &task) == 0);
   e.lua.fail_at = n;
   e.lua.persist = true;

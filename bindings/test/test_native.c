@@ -492,8 +492,8 @@ static int push_all(lua_State *L) {
 TEST(nothing_is_converted_for_a_closed_neap) {
   embedding e;
   if (!embed(&e)) return;
-  neap_values *values;
-  neap_bytes *bytes;
+  neap_values *values = NULL;
+  neap_bytes *bytes = NULL;
   CHECK(neap_values_new(&values) == 0 && neap_bytes_new(1, &bytes) == 0);
   neap_values_add_buffer(values, bytes);
   neap_bytes_unref(bytes);
@@ -734,56 +734,57 @@ TEST(each_allocation_of_native_functions_fails) {
 }
 
 TEST(a_finalizer_calls_one_while_the_state_closes) {
-  check_native(NATIVE "obj = setmetatable({}, {__gc = function() assert(test.add(1, 2):result() == 3) end})\n"
-                      "held = test.never()\n"
-                      "neap.start(function()\n"
-                      "  local c <close> = setmetatable({}, {__close = function() pcall(test.never) end})\n"
-                      "  await(test.never())\n"
-                      "end)");
+  check_native(
+      NATIVE
+      "obj = setmetatable({}, {__gc = function() assert(test.add(1, 2):result() == 3) end})\n"
+      "held = test.never()\n"
+      "neap.start(function()\n"
+      "  local c <close> = setmetatable({}, {__close = function() pcall(test.never) end})\n"
+      "  await(test.never())\n"
+      "end)");
   check_native(NATIVE "obj = setmetatable({}, {__gc = function() test.add(1, 2) end})");
 }
 
 TEST(functions_are_called_from_anywhere) {
-  check_native(NATIVE
-               "neap.run(function()\n"
-               "  local list = {3, 1, 2}\n"
-               "  table.sort(list, function(a, b) test.never():cancel() return test.add(a, 0):result() < b end)\n"
-               "  assert(list[1] == 1 and list[3] == 3)\n"
-               "  local co = coroutine.wrap(function()\n"
-               "    coroutine.yield(test.later())\n"
-               "    return test.add(1, 2)\n"
-               "  end)\n"
-               "  assert(await(co()) == 'from a thread' and await(co()) == 3)\n"
-               "  local function deep(n)\n"
-               "    if n == 0 then return test.add(1, 2) end\n"
-               "    return (string.gsub('a', 'a', function() deep(n - 1) end))\n"
-               "  end\n"
-               "  for i = 1, 190, 9 do pcall(deep, i) end\n"
-               "  local function rec(n) test.add(n, 1) return rec(n + 1) + 1 end\n"
-               "  assert(not pcall(rec, 1))\n"
-               "  local list = {}\n"
-               "  for i = 1, 100000 do list[i] = i end\n"
-               "  assert(select('#', await(test.echo(table.unpack(list)))) == 100000)\n"
-               "end)");
+  check_native(NATIVE "neap.run(function()\n"
+                      "  local list = {3, 1, 2}\n"
+                      "  table.sort(list, function(a, b) test.never():cancel() return test.add(a, "
+                      "0):result() < b end)\n"
+                      "  assert(list[1] == 1 and list[3] == 3)\n"
+                      "  local co = coroutine.wrap(function()\n"
+                      "    coroutine.yield(test.later())\n"
+                      "    return test.add(1, 2)\n"
+                      "  end)\n"
+                      "  assert(await(co()) == 'from a thread' and await(co()) == 3)\n"
+                      "  local function deep(n)\n"
+                      "    if n == 0 then return test.add(1, 2) end\n"
+                      "    return (string.gsub('a', 'a', function() deep(n - 1) end))\n"
+                      "  end\n"
+                      "  for i = 1, 190, 9 do pcall(deep, i) end\n"
+                      "  local function rec(n) test.add(n, 1) return rec(n + 1) + 1 end\n"
+                      "  assert(not pcall(rec, 1))\n"
+                      "  local list = {}\n"
+                      "  for i = 1, 100000 do list[i] = i end\n"
+                      "  assert(select('#', await(test.echo(table.unpack(list)))) == 100000)\n"
+                      "end)");
 }
 
 TEST(a_worker_calls_them) {
-  check_native(NATIVE
-               "neap.run(function()\n"
-               "  assert(await(neap.worker.run(function()\n"
-               "    local test = require 'test'\n"
-               "    test.never() test.later() test.sum({1})\n"
-               "    return test.add(1, 2):result()\n"
-               "  end)) == 3)\n"
-               "  assert(await(neap.worker.with{loop = true}.run(function()\n"
-               "    local neap, test = require 'neap', require 'test'\n"
-               "    local n = 0\n"
-               "    neap.await(test.progress(3, function() n = n + 1 end))\n"
-               "    assert(neap.await(test.later()) == 'from a thread')\n"
-               "    test.never()\n"
-               "    return neap.await(test.sum({4, n}))\n"
-               "  end)) == 7)\n"
-               "end)");
+  check_native(NATIVE "neap.run(function()\n"
+                      "  assert(await(neap.worker.run(function()\n"
+                      "    local test = require 'test'\n"
+                      "    test.never() test.later() test.sum({1})\n"
+                      "    return test.add(1, 2):result()\n"
+                      "  end)) == 3)\n"
+                      "  assert(await(neap.worker.with{loop = true}.run(function()\n"
+                      "    local neap, test = require 'neap', require 'test'\n"
+                      "    local n = 0\n"
+                      "    neap.await(test.progress(3, function() n = n + 1 end))\n"
+                      "    assert(neap.await(test.later()) == 'from a thread')\n"
+                      "    test.never()\n"
+                      "    return neap.await(test.sum({4, n}))\n"
+                      "  end)) == 7)\n"
+                      "end)");
 }
 
 /* ---- Objects ------------------------------------------------------------------------------------ */

@@ -164,7 +164,8 @@ TEST(what_others_have_cancelled_is_an_error) {
 TEST(a_cancelled_body_cleans_up_and_is_cancelled) {
   bench b;
   neap_loop *loop = bench_open(&b);
-  for (double after = 0.5; after < 4; after += 2) { /* in the first await, and in the second */
+  for (int i = 0; i < 2; i++) { /* in the first await, and in the second */
+    double after = i == 0 ? 0.5 : 2.5;
     journal log = {""};
     double begin = neap_loop_now(loop);
     neap_task *task =
