@@ -117,9 +117,8 @@ void neap__inbox_close(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
   inbox->is_closed = true;
   uv_mutex_unlock(&inbox->mutex);
-  while (
-      neap__inbox_drain(inbox)) { // NOLINT(clang-analyzer-unix.Malloc): its loop has a reference
-  }
+  bool is_more = true;
+  while (is_more) is_more = neap__inbox_drain(inbox); // NOLINT(clang-analyzer-unix.Malloc): the loop's
 }
 
 static void on_handle_closed(uv_handle_t *handle) {

@@ -367,6 +367,46 @@ TEST(a_post_may_close_it) {
   CHECK(e.lua.bytes == 0 && e.core == 0);
 }
 
+static const char busy[] = PRELUDE
+    "neap.start(function()\n"
+    "  local list = {}\n"
+    "  for i = 1, 5 do list[i] = neap.start(function() await(neap.sleep(0)) return i, {} end) end\n"
+    "  await(neap.all(list))\n"
+    "  error('the end')\n"
+    "end)";
+
+static int close_other(lua_State *L) {
+  embedding *other = lua_touserdata(L, lua_upvalueindex(1));
+  if (other->L) lua_close(other->L);
+  other->L = NULL;
+  return 0;
+}
+
+/* With both in the middle of their work. */
+TEST(a_state_closes_another_one_on_the_same_loop) {
+  for (int i = 0; i < 4; i++) {
+    uv_loop_t uv;
+    embedding a, b;
+    CHECK(uv_loop_init(&uv) == 0);
+    if (!embed_on(&a, &uv) || !embed_on(&b, &uv)) return;
+    embedding *closer = i % 2 ? &a : &b, *other = i % 2 ? &b : &a;
+    lua_pushlightuserdata(closer->L, other);
+    lua_pushcclosure(closer->L, close_other, 1);
+    lua_setglobal(closer->L, "close_other");
+    CHECK(embed_run(other, sleeper) && embed_run(other, busy));
+    CHECK(embed_run(closer, sleeper));
+    CHECK(embed_run(closer, i / 2 ? PRELUDE "neap.start(function() await(neap.yield()) close_other() end)"
+                                  : PRELUDE "neap.start(function() await(neap.sleep(0.002)) close_other() end)"));
+    CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+    CHECK(other->L == NULL);
+    CHECK(embed_run(closer, "assert(done)"));
+    lua_close(closer->L);
+    CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
+    CHECK(uv_loop_close(&uv) == 0);
+    CHECK(a.lua.bytes == 0 && a.core == 0 && b.lua.bytes == 0 && b.core == 0);
+  }
+}
+
 /* The loop is closed first: neap has to be before that. */
 TEST(neap_closes_before_the_loop_and_lua_after_it) {
   uv_loop_t uv;
@@ -399,14 +439,6 @@ TEST(a_loop_that_is_never_run_closes) {
 }
 
 /* ---- Memory fails in a turn ------------------------------------------------------------------- */
-
-static const char busy[] = PRELUDE
-    "neap.start(function()\n"
-    "  local list = {}\n"
-    "  for i = 1, 5 do list[i] = neap.start(function() await(neap.sleep(0)) return i, {} end) end\n"
-    "  await(neap.all(list))\n"
-    "  error('the end')\n"
-    "end)";
 
 static bool turn_with_failure(unsigned long n, bool is_own, bool persist) {
   uv_loop_t uv;

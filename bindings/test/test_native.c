@@ -197,6 +197,22 @@ static int run_progress(neap_work *work, void *frame, const neap_values *argumen
   return 0;
 }
 
+/* busy(report) -> nil: goes on after its end, for nobody */
+static int run_busy(neap_work *work, void *frame, const neap_values *arguments, neap_values *results) {
+  neap_callback *report = neap_callback_ref(neap_value_callback(neap_values_at(arguments, 0)));
+  (void)work, (void)frame, (void)results;
+  for (int i = 0; i < 20; i++) {
+    neap_values *values = NULL;
+    if (neap_values_new(&values)) break;
+    neap_values_add_callback(values, report);
+    neap_values_add_string(values, "still there");
+    neap_callback_call(report, values);
+    uv_sleep(1);
+  }
+  neap_callback_unref(report);
+  return 0;
+}
+
 /* ---- Objects ------------------------------------------------------------------------------------ */
 
 static atomic_int counters_released;
@@ -331,6 +347,7 @@ static const neapL_function functions[] = {
     {.kind = {.name = "test.meanwhile", .cancel = cancel_meanwhile},
      .arguments = "fbp",
      .start = start_meanwhile},
+    {.kind = {.name = "test.busy", .release = release_never}, .arguments = "f", .run = run_busy, .is_abandonable = true},
     {.kind = {.name = "test.sum"}, .arguments = "a", .run = run_sum},
     {.kind = {.name = "test.progress"}, .arguments = "if", .run = run_progress},
     {.kind = {.name = "test.counter"}, .arguments = "i?", .start = start_new_counter},
@@ -577,6 +594,30 @@ TEST(a_function_of_the_pool) {
                       "  local ok, err = pcall(await, test.sum({-1}))\n"
                       "  assert(err.code == 'EINVAL' and err.message == 'a negative sum')\n"
                       "end)");
+}
+
+/* Its callback is let go of by another thread, after the state. */
+TEST(a_function_of_the_pool_outlives_the_state) {
+  for (int i = 0; i < 3; i++) {
+    embedding e;
+    if (!embed(&e)) return;
+    atomic_store(&releases, 0);
+    neapL_preload(e.L, "test", luaopen_test);
+    CHECK(embed_run(&e, NATIVE "calls = 0\n"
+                               "local function count(f, text) calls = calls + #text end\n"
+                               "neap.run(function()\n"
+                               "  local t = test.busy(count)\n"
+                               "  await(neap.sleep(0.004))\n"
+                               "  t:cancel()\n"
+                               "  assert(t:status() == 'cancelled')\n"
+                               "end)\n"
+                               "test.busy(count)"));
+    if (i == 1) neapL_close(e.L);
+    if (i == 2) neapL_poll(e.L, 0.003);
+    embed_close(&e);
+    while (atomic_load(&releases) < 2) uv_sleep(1);
+    uv_sleep(5); /* what the threads free */
+  }
 }
 
 TEST(progress_is_reported_in_order) {
