@@ -324,10 +324,10 @@ static int call_with_values(lua_State *L, calling self, neap_task **task) {
   int top = lua_gettop(L);
   lua_pushcfunction(L, push_call);
   lua_pushlightuserdata(L, &self);
-  if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK)
-    return neapL_start(L, lua_gettop(L) - top - 1, task);
+  int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  if (status == LUA_OK) return neapL_start(L, lua_gettop(L) - top - 1, task);
   lua_settop(L, top);
-  return UV_ENOMEM;
+  return status == LUA_ERRMEM ? UV_ENOMEM : NEAP_ETYPE; /* a callback of another Lua state */
 }
 
 int neapL_call(lua_State *L, const char *name, const neap_values *arguments, neap_task **task) {

@@ -102,7 +102,8 @@ NEAP_API int neapL_start(lua_State *L, int n, neap_task **task);
 
 /* The same by name, with typed arguments (may be NULL; borrowed). `name` is that of a global function, or of a
  * field of global tables ("game.update"), or else of a function of a module, which is required ("app.users.find").
- * An error of finding it is the task's. [-0, +0, -] */
+ * An error of finding it is the task's. NEAP_ETYPE: a callback of another Lua state is among the arguments.
+ * [-0, +0, -] */
 NEAP_API int neapL_call(lua_State *L, const char *name, const neap_values *arguments,
                         neap_task **task);
 
