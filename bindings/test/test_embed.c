@@ -18,6 +18,13 @@ TEST(it_opens_once) {
   embed_close(&e);
 }
 
+TEST(its_pool_has_as_many_threads_as_it_was_told) {
+  embedding e;
+  if (!embed(&e)) return;
+  CHECK(embed_run(&e, PRELUDE "assert(neap.worker.size() == 2)"));
+  embed_close(&e);
+}
+
 TEST(it_opens_without_options) {
   lua_State *L = luaL_newstate();
   luaL_openlibs(L);
