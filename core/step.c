@@ -164,7 +164,8 @@ static void resume(neap__routine *routine) {
   forget(&self->waiting);
   bool has_ended = run_phases(self);
   loop->current = outer;
-  assert(!has_ended || routine->state == NEAP__RUNNING); /* it did not return the wait that it began */
+  assert(!has_ended ||
+         routine->state == NEAP__RUNNING); /* it did not return the wait that it began */
   if (has_ended) end(self, final_status(self));
 }
 

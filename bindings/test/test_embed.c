@@ -402,8 +402,10 @@ TEST(a_state_closes_another_one_on_the_same_loop) {
     lua_setglobal(closer->L, "close_other");
     CHECK(embed_run(other, sleeper) && embed_run(other, busy));
     CHECK(embed_run(closer, sleeper));
-    CHECK(embed_run(closer, i / 2 ? PRELUDE "neap.start(function() await(neap.yield()) close_other() end)"
-                                  : PRELUDE "neap.start(function() await(neap.sleep(0.002)) close_other() end)"));
+    CHECK(embed_run(closer,
+                    i / 2 ? PRELUDE "neap.start(function() await(neap.yield()) close_other() end)"
+                          : PRELUDE
+                        "neap.start(function() await(neap.sleep(0.002)) close_other() end)"));
     CHECK(uv_run(&uv, UV_RUN_DEFAULT) == 0);
     CHECK(other->L == NULL);
     CHECK(embed_run(closer, "assert(done)"));

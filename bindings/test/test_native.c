@@ -198,7 +198,8 @@ static int run_progress(neap_work *work, void *frame, const neap_values *argumen
 }
 
 /* busy(report) -> nil: goes on after its end, for nobody */
-static int run_busy(neap_work *work, void *frame, const neap_values *arguments, neap_values *results) {
+static int run_busy(neap_work *work, void *frame, const neap_values *arguments,
+                    neap_values *results) {
   neap_callback *report = neap_callback_ref(neap_value_callback(neap_values_at(arguments, 0)));
   (void)work, (void)frame, (void)results;
   for (int i = 0; i < 20; i++) {
@@ -347,7 +348,10 @@ static const neapL_function functions[] = {
     {.kind = {.name = "test.meanwhile", .cancel = cancel_meanwhile},
      .arguments = "fbp",
      .start = start_meanwhile},
-    {.kind = {.name = "test.busy", .release = release_never}, .arguments = "f", .run = run_busy, .is_abandonable = true},
+    {.kind = {.name = "test.busy", .release = release_never},
+     .arguments = "f",
+     .run = run_busy,
+     .is_abandonable = true},
     {.kind = {.name = "test.sum"}, .arguments = "a", .run = run_sum},
     {.kind = {.name = "test.progress"}, .arguments = "if", .run = run_progress},
     {.kind = {.name = "test.counter"}, .arguments = "i?", .start = start_new_counter},
