@@ -224,7 +224,7 @@ TEST(the_loop_is_not_run_from_a_post) {
   embedding e;
   if (!embed(&e)) return;
   nested self = {e.L, NULL, NEAP_PROGRESS, 0};
-  CHECK(neap_sleep(neapL_loop(e.L), 0.001, &self.task) == 0);
+  CHECK(neap_sleep(neapL_loop(e.L), 1000, &self.task) == 0);
   for (int i = 0; i < 2; i++) {
     self.progress = NEAP_PROGRESS;
     self.code = 0;
