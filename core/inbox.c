@@ -4,32 +4,23 @@
 
 #include <stdlib.h>
 
-static neap__post *last_post(neap_inbox *inbox) {
+static neap__post *take_all(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
-  neap__post *post = inbox->tail;
+  neap__post *posts = inbox->head;
+  inbox->head = inbox->tail = NULL;
   uv_mutex_unlock(&inbox->mutex);
-  return post;
+  return posts;
 }
 
-static neap__post *take_first(neap_inbox *inbox) {
-  uv_mutex_lock(&inbox->mutex);
-  neap__post *post = inbox->head;
-  if (post) inbox->head = post->next;
-  if (!inbox->head) inbox->tail = NULL;
-  uv_mutex_unlock(&inbox->mutex);
-  return post;
-}
-
-/* One after the other: a post may close the loop, and then those behind it are called by that. */
+/* A post may close the loop, or run it in C: then those behind it are called by that. */
 bool neap__inbox_drain(neap_inbox *inbox) {
-  const neap__post *last = last_post(inbox);
-  if (!last) return false;
+  if (!inbox->taken) inbox->taken = take_all(inbox);
+  if (!inbox->taken) return false;
   neap_inbox_ref(inbox);
   inbox->is_calling = true;
-  for (bool is_last = false; !is_last;) {
-    neap__post *post = take_first(inbox);
-    is_last = post == last || !post;
-    if (post) post->fn(post);
+  for (neap__post *post; (post = inbox->taken);) {
+    inbox->taken = post->next;
+    post->fn(post);
   }
   inbox->is_calling = false;
   neap_inbox_unref(inbox);
@@ -38,7 +29,7 @@ bool neap__inbox_drain(neap_inbox *inbox) {
 
 void neap__inbox_wait(neap_inbox *inbox) {
   uv_mutex_lock(&inbox->mutex);
-  while (!inbox->head) uv_cond_wait(&inbox->arrived, &inbox->mutex);
+  while (!inbox->head && !inbox->taken) uv_cond_wait(&inbox->arrived, &inbox->mutex);
   uv_mutex_unlock(&inbox->mutex);
 }
 

@@ -25,6 +25,7 @@ struct neap_inbox {
   uv_cond_t arrived;
   uv_async_t async; /* holds a reference until libuv has closed it */
   neap__post *head, *tail;
+  neap__post *taken; /* that are being called, one after the other. Loop thread */
   bool is_closed;
   bool is_calling;          /* a post is being called. Loop thread */
   void (*wake)(void *data); /* of a host that does not watch a descriptor */
