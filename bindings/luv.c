@@ -310,23 +310,18 @@ static int join_luv(lua_State *L) {
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
-#define NEAP_X(name, message) UV_##name,
-static const int codes[] = {UV_ERRNO_MAP(NEAP_X)};
-#undef NEAP_X
-
 /* core.luv_error(err) -> "ENOENT" or "ENOENT: message" as a neap.Error, anything else as it is */
 static int luv_error(lua_State *L) {
   lua_settop(L, 1);
   if (lua_type(L, 1) != LUA_TSTRING) return 1;
   const char *text = lua_tostring(L, 1), *colon = strstr(text, ": ");
-  size_t length = colon ? (size_t)(colon - text) : strlen(text);
-  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
-    const char *name = neap_error_name(codes[i]);
-    if (strlen(name) != length || memcmp(name, text, length) != 0) continue;
-    neapL__push_new_error(L, neapL__state_here(L), name,
-                          colon ? colon + 2 : neap_error_message(codes[i]));
-    break;
-  }
+  lua_pushlstring(L, text, colon ? (size_t)(colon - text) : strlen(text));
+  int code = neap_error_code(lua_tostring(L, 2));
+  if (code)
+    neapL__push_new_error(L, neapL__state_here(L), lua_tostring(L, 2),
+                          colon ? colon + 2 : neap_error_message(code));
+  else
+    lua_settop(L, 1);
   return 1;
 }
 

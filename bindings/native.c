@@ -252,12 +252,6 @@ static int call_native(lua_State *L) {
   return 1;
 }
 
-static int push_completed_values(lua_State *L, neapL__state *state, int index) {
-  const neapL__handle *handle = lua_touserdata(L, index);
-  (void)state;
-  return neapL_push_values(L, neap_task_values(handle->task));
-}
-
 static int push_job_values(lua_State *L, neapL__state *state, int index) {
   const neapL__handle *handle = lua_touserdata(L, index);
   const job *self = neap_task_value(handle->task);
@@ -265,19 +259,12 @@ static int push_job_values(lua_State *L, neapL__state *state, int index) {
   return neapL_push_values(L, &self->results);
 }
 
-static const char *last_part(const char *name) {
-  const char *dot = strrchr(name, '.');
-  const char *colon = strrchr(name, ':');
-  if (colon > dot) dot = colon;
-  return dot ? dot + 1 : name;
-}
-
 /* Rows stay with the Lua state. */
 static const native_row *new_row(lua_State *L, const neapL_function *function,
                                  const neap_class *class_) {
   native_row *self = lua_newuserdatauv(L, sizeof *self, 0);
   *self = (native_row){.row = {.name = function->kind.name,
-                               .push = function->run ? push_job_values : push_completed_values},
+                               .push = function->run ? push_job_values : neapL__push_task_values},
                        .function = function,
                        .class_ = class_};
   lua_rawsetp(L, LUA_REGISTRYINDEX, self);
@@ -292,7 +279,7 @@ static void add_functions(lua_State *L, const neapL_function *functions, const n
     lua_pushlightuserdata(L, state);
     lua_pushlightuserdata(L, (void *)(uintptr_t)row);
     lua_pushcclosure(L, call_native, 2);
-    lua_setfield(L, -2, last_part(functions->kind.name));
+    lua_setfield(L, -2, neapL__last_part(functions->kind.name));
   }
 }
 

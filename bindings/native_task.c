@@ -1,16 +1,17 @@
+#include "native.h"
+
 #include "driver.h"
 #include "operations.h"
-#include "neaplua.h"
 
 /* Tasks of C as Tasks of Lua. */
 
-static int push_values(lua_State *L, neapL__state *state, int index) {
+int neapL__push_task_values(lua_State *L, neapL__state *state, int index) {
   const neapL__handle *handle = lua_touserdata(L, index);
   (void)state;
   return neapL_push_values(L, neap_task_values(handle->task));
 }
 
-static const neapL__row task_row = {.name = "task", .push = push_values};
+static const neapL__row task_row = {.name = "task", .push = neapL__push_task_values};
 
 typedef struct pushing {
   neap_task *task;

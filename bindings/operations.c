@@ -193,7 +193,7 @@ static int call_row(lua_State *L) {
   return 1;
 }
 
-static const char *last_part(const char *name) {
+const char *neapL__last_part(const char *name) {
   const char *dot = strrchr(name, '.');
   const char *colon = strrchr(name, ':');
   if (colon > dot) dot = colon;
@@ -206,7 +206,7 @@ void neapL__register_rows(lua_State *L, const neapL__row *rows) {
     lua_pushlightuserdata(L, state);
     lua_pushlightuserdata(L, (void *)(uintptr_t)rows);
     lua_pushcclosure(L, call_row, 2);
-    lua_setfield(L, -2, last_part(rows->name));
+    lua_setfield(L, -2, neapL__last_part(rows->name));
   }
 }
 

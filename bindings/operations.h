@@ -34,6 +34,9 @@ static inline neap__op *neapL__op_at(lua_State *L, int index) {
   return (neap__op *)((neapL__handle *)lua_touserdata(L, index))->task;
 }
 
+/* "read_file" of "fs.read_file", "read" of "Conn:read". */
+const char *neapL__last_part(const char *name);
+
 /* Adds each row, under the last part of its name, to the table on top; ends at a row without a name.
  * [-0, +0, m] */
 void neapL__register_rows(lua_State *L, const neapL__row *rows);

@@ -20,7 +20,8 @@
  *   - Errors: an int result is 0 or a negative code (libuv's, or one of NEAP_E...).
  *   - Ownership: arguments are borrowed for the call, returned pointers are borrowed.
  *   - Time: seconds, as double.
- *   - Nothing here raises, prints, exits or blocks (neap_loop_run and neap_loop_step poll).
+ *   - Nothing here raises, prints, exits or blocks (neap_loop_run, neap_loop_step and neap_loop_poll
+ *     wait).
  */
 #ifndef NEAP_H
 #define NEAP_H
@@ -296,7 +297,7 @@ NEAP_API void neap_task_unref(neap_task *task);
 typedef enum neap_step_result {
   NEAP_STEP_WAIT, /* after neap_task_await said true, neap_scope_exit did, or neap_task_pause */
   NEAP_STEP_NEXT, /* call it again at once, at its place */
-  NEAP_STEP_END /* the body has ended, with what was said last: finished, failed, or neither (done) */
+  NEAP_STEP_END   /* the body has ended, failed if that was said, else done */
 } neap_step_result;
 
 /* `frame` is the memory asked for with neap_task_start, zeroed at first. It may start and await other
