@@ -26,13 +26,11 @@ typedef struct invocation {
 static int start_function(lua_State *L) {
   const invocation *self = lua_touserdata(L, 1);
   neapL__state *state = self->callback->data;
-  neapL__start where = {&state->loop->root.node, NULL, false, false, false};
   neapL__slot_push(L, &state->pins, self->callback->host);
   lua_rawgeti(L, 2, FUNCTION);
   neapL_push_values(L, self->arguments);
   lua_rawgeti(L, 2, LOCALS);
-  neapL__enter_locals(L, state);
-  neapL__start_task(L, state, 3, 4, where);
+  neapL__start_background(L, state, 3);
   return 0;
 }
 
@@ -41,12 +39,9 @@ static void invoke(neap_callback *callback, neap_values *arguments) {
   lua_State *L = state->runner;
   if (state->is_closing || !lua_checkstack(L, LUA_MINSTACK)) return;
   invocation self = {callback, arguments};
-  uint32_t former = state->root_locals;
   lua_pushcfunction(L, start_function);
   lua_pushlightuserdata(L, &self);
-  int status = lua_pcall(L, 1, 0, 0);
-  if (state->root_locals != former) neapL__leave_locals(state, former);
-  if (status != LUA_OK) neapL__report_error(L, state); /* no memory to start it */
+  neapL__call_starter(L, state, 1);
 }
 
 neap_callback *neapL__new_callback(lua_State *L, int index) {

@@ -416,6 +416,19 @@ int neapL__start_task(lua_State *L, neapL__state *state, int function, int first
   return 1;
 }
 
+void neapL__start_background(lua_State *L, neapL__state *state, int function) {
+  neapL__start where = {&state->loop->root.node, NULL, false, false, false};
+  neapL__enter_locals(L, state);
+  neapL__start_task(L, state, function, function + 1, where);
+}
+
+void neapL__call_starter(lua_State *L, neapL__state *state, int n) {
+  uint32_t former = state->root_locals;
+  int status = lua_pcall(L, n, 0, 0);
+  if (state->root_locals != former) neapL__leave_locals(state, former);
+  if (status != LUA_OK) neapL__report_error(L, state);
+}
+
 static neapL__start here(const neapL__state *state) {
   return (neapL__start){neap__current_node(state->loop), neap__current_owner(state->loop), false,
                         true, false};

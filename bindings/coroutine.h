@@ -20,6 +20,13 @@ typedef struct neapL__start {
 int neapL__start_task(lua_State *L, neapL__state *state, int function, int first,
                       neapL__start where);
 
+/* Pops task-local values, or nil, and starts the function at `function`, with what is above it, as a task in the
+ * background that has them. For what neapL__call_starter calls. [-1, +0, m] */
+void neapL__start_background(lua_State *L, neapL__state *state, int function);
+/* Calls the function below n values on top, and reports what it raises, for want of
+ * memory. [-(n+1), +0, -] */
+void neapL__call_starter(lua_State *L, neapL__state *state, int n);
+
 /* Makes the task without running it; its Task is pushed in a userdata of `size`, which begins with
  * neapL__task; what follows, and a second user value then, is the caller's to set. [-0, +1, m] */
 neapL__task *neapL__new_task(lua_State *L, neapL__state *state, int function, int first,

@@ -421,10 +421,7 @@ typedef struct callback {
 
 /* (fn, Task, locals): the function runs as a task in the background, so it may await. */
 static int start_callback(lua_State *L) {
-  neapL__state *state = neapL__state_get(L);
-  neapL__start where = {&state->loop->root.node, NULL, false, false, false};
-  neapL__enter_locals(L, state);
-  neapL__start_task(L, state, 1, 2, where);
+  neapL__start_background(L, neapL__state_get(L), 1);
   return 0;
 }
 
@@ -439,11 +436,7 @@ static void run_callback(neap__runnable *runnable) {
   lua_getiuservalue(L, -3, 3);
   lua_remove(L, -4);
   neapL__slot_free(L, &state->pins, self->pin);
-  uint32_t former = state->root_locals;
-  int status = lua_pcall(L, 3, 0, 0);
-  if (state->root_locals != former) neapL__leave_locals(state, former);
-  if (status == LUA_OK) return;
-  neapL__report_error(L, state); /* no memory to start it */
+  neapL__call_starter(L, state, 3);
 }
 
 static void on_settled(neap__wait *wait) {
